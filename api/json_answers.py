@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable
 
+from api.pictures import PictureKind
 from models.errors import OverloadedError
 from streams.query.answer import Answer
 from streams.query.answer_codec import decode, split
@@ -15,7 +16,7 @@ from streams.query.cached_engine import CachedEngine
 from streams.query.question import Question
 from streams.query.read_through import ReadThroughCache, ShortLived
 
-DrawPicture = Callable[[Answer], bytes]
+DrawPicture = Callable[[Answer, PictureKind], bytes]
 
 PICTURE_S = 120.0
 """Seconds that a picture stays in the cache. It is far larger than its answer, and a new answer has a new picture."""
@@ -35,7 +36,7 @@ class JsonAnswers:
         Args:
             engine: answers questions from the cache, or computes the answers.
             cache: the cache, for the pictures.
-            draw: returns the picture of an answer, as PNG. It is called in a thread.
+            draw: returns a picture of an answer. It is called in a thread.
             on_asked: called with each question that has an answer.
         """
         self._engine = engine
@@ -45,8 +46,8 @@ class JsonAnswers:
         self._drawing = asyncio.Semaphore(1)
         self._drawings = 0
 
-    async def ask(self, question: Question, *, picture: bool) -> bytes:
-        """Returns the answer as JSON.
+    async def ask(self, question: Question, picture: PictureKind | None = None) -> bytes:
+        """Returns the answer as JSON, with a picture unless that is None.
 
         Raises:
             QuestionError: The start of the question lies in the future.
@@ -62,21 +63,21 @@ class JsonAnswers:
         if found.result != "computed":
             source = b"cache"
         plot = b"null"
-        if picture:
+        if picture is not None:
             # The picture has the numbers of this answer, and not those of an older one.
             digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-            key = f"{self._engine.key_of(question)}:png:{digest}"
-            drawn = await self._cache.get(key, lambda: self._picture(found.value), deadline=deadline)
+            key = f"{self._engine.key_of(question)}:{picture.kind}-{picture.format}:{digest}"
+            drawn = await self._cache.get(key, lambda: self._picture(found.value, picture), deadline=deadline)
             plot = b'"%b"' % base64.b64encode(drawn.value)
         seconds = time.perf_counter() - begin
         return b'%b,"source":"%b","plot_base64":%b,"time":%.6f}' % (body, source, plot, seconds)
 
-    async def _picture(self, stored: bytes) -> ShortLived:
+    async def _picture(self, stored: bytes, wanted: PictureKind) -> ShortLived:
         if self._drawings >= MOST_DRAWINGS:
             raise OverloadedError(f"{self._drawings} pictures are drawn or wait for it", self._drawings * 0.1)
         self._drawings += 1
         try:
             async with self._drawing:
-                return ShortLived(await asyncio.to_thread(self._draw, decode(stored)), PICTURE_S)
+                return ShortLived(await asyncio.to_thread(self._draw, decode(stored), wanted), PICTURE_S)
         finally:
             self._drawings -= 1

@@ -58,9 +58,8 @@ class Call(Generic[AnswerT]):
     also: frozenset[int] = frozenset()
 
 
-def query(keyword: str, *, limit: int, since: datetime | None, return_plot: bool) -> Call[QueryAnswer]:
+def query(request: QueryRequest) -> Call[QueryAnswer]:
     """Ask what people feel about a keyword."""
-    request = QueryRequest(keyword=keyword, limit=limit, since=since, return_plot=return_plot)
     return Call("POST", "/v1/query", QueryAnswer, request)
 
 

@@ -18,7 +18,7 @@ from api.client.following import STREAM_TIMEOUT, Pauses, live_message
 from api.models.audit import AuditAnswer
 from api.models.health import Readiness
 from api.models.live import LiveMessage
-from api.models.query import QueryAnswer
+from api.models.query import PlotFormat, PlotKind, QueryAnswer, QueryRequest
 from api.models.texts import Analysis, Prediction
 from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, Window
 
@@ -54,7 +54,14 @@ class Client:
         self._http.close()
 
     def query(
-        self, keyword: str, *, limit: int = 250, since: datetime | None = None, return_plot: bool = False
+        self,
+        keyword: str,
+        *,
+        limit: int = 250,
+        since: datetime | None = None,
+        return_plot: bool = False,
+        plot_kind: PlotKind = "pie",
+        plot_format: PlotFormat = "png",
     ) -> QueryAnswer:
         """Returns what people feel about a keyword, taken literally; `*` stands for all posts.
 
@@ -63,8 +70,18 @@ class Client:
             limit: With fewer posts than this in the windows, sources are searched for more; at most 500.
             since: The beginning of the time that the answer is about; None for 24 hours ago.
             return_plot: Whether the answer has a picture.
+            plot_kind: A ring, or a stacked bar.
+            plot_format: The format of the picture.
         """
-        return self._send(calls.query(keyword, limit=limit, since=since, return_plot=return_plot))
+        request = QueryRequest(
+            keyword=keyword,
+            limit=limit,
+            since=since,
+            return_plot=return_plot,
+            plot_kind=plot_kind,
+            plot_format=plot_format,
+        )
+        return self._send(calls.query(request))
 
     def predict(self, text: str, *, lang: str | None = None) -> Prediction:
         """Returns what the models say about a text. `lang` is its language tag (BCP 47), if it is known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
@@ -10,6 +11,10 @@ from api.models.base import ApiModel, Keyword, Moment
 
 MAX_LIMIT = 500
 """The most posts that a question may ask for."""
+
+
+PlotKind = Literal["pie", "bar"]
+PlotFormat = Literal["png", "svg"]
 
 
 class AnswerSource(StrEnum):
@@ -36,6 +41,8 @@ class QueryRequest(ApiModel):
         None, description="The beginning of the time that the answer is about; by default 24 hours ago."
     )
     return_plot: bool = Field(False, description="Whether the answer has a picture.")
+    plot_kind: PlotKind = Field("pie", description="A ring, or a stacked bar.")
+    plot_format: PlotFormat = Field("png", description="The format of the picture.")
 
 
 class LabelShare(ApiModel):
@@ -93,7 +100,7 @@ class QueryAnswer(ApiModel):
     count: int = Field(description="Number of posts that have a label.")
     agg: list[LabelShare] = Field(description="A row for every label, also for those without posts.")
     sentiment: SentimentSummary | None = Field(description="Null if no post has a sentiment.")
-    plot_base64: str | None = Field(description="A PNG picture in base64, if the request asked for it.")
+    plot_base64: str | None = Field(description="A picture in base64, if the request asked for it.")
     source: AnswerSource
     as_of: AwareDatetime | None = Field(description="The time up to which posts were counted; null if unknown.")
     since: AwareDatetime = Field(description="The beginning of the time that the answer is about.")

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from api.guarded import DirectRoute, needing
 from api.models.query import QueryAnswer, QueryRequest
+from api.pictures import PictureKind
 from api.resources import Shared
 from api.responses import JsonBytes, problems
 from streams.access.scopes import Scope
@@ -25,5 +26,6 @@ async def query(request: QueryRequest, resources: Shared) -> Response:
     """
     since = None if request.since is None else Timestamp.of(request.since)
     question = Question.of(request.keyword, limit=request.limit, since=since)
-    answer = await resources.answers.ask(question, picture=request.return_plot)
+    picture = PictureKind(request.plot_kind, request.plot_format) if request.return_plot else None
+    answer = await resources.answers.ask(question, picture)
     return JsonBytes(answer)

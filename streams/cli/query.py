@@ -21,7 +21,7 @@ from streams.timestamps import Timestamp
 from streams.wording import counted
 
 if TYPE_CHECKING:
-    from api.models.query import QueryAnswer
+    from api.models.query import PlotKind, QueryAnswer
 
 _BAR_CELLS = 30
 
@@ -50,13 +50,23 @@ class _Time(click.ParamType):
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    metavar="FILE.png",
-    help="Write a picture of the answer to this file.",
+    metavar="FILE",
+    help="Write a picture of the answer to this file, which ends in .png or .svg.",
+)
+@click.option(
+    "--kind", type=click.Choice(["pie", "bar"]), default="pie", show_default=True, help="The kind of the picture."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one line of JSON.")
 @api_options
 def query(
-    *, keyword: str, limit: int, since: datetime | None, plot: Path | None, as_json: bool, url: str | None
+    *,
+    keyword: str,
+    limit: int,
+    since: datetime | None,
+    plot: Path | None,
+    kind: PlotKind,
+    as_json: bool,
+    url: str | None,
 ) -> None:
     """Ask what people feel about KEYWORD.
 
@@ -70,10 +80,17 @@ def query(
       emostream query coffee --since 2026-03-01T00:00:00Z --plot coffee.png
       emostream query '*' --json | jq .sentiment.mean
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    if plot is not None and plot.suffix != ".png":
-        raise InputError(f"--plot: {plot}: the name must end in .png")
+    if plot is not None and plot.suffix not in {".png", ".svg"}:
+        raise InputError(f"--plot: {plot}: the name must end in .png or .svg")
     with opened_client(url) as client:
-        answer = client.query(keyword, limit=limit, since=since, return_plot=plot is not None)
+        answer = client.query(
+            keyword,
+            limit=limit,
+            since=since,
+            return_plot=plot is not None,
+            plot_kind=kind,
+            plot_format="svg" if plot is not None and plot.suffix == ".svg" else "png",
+        )
     if plot is not None and answer.plot_base64 is not None:
         try:
             plot.write_bytes(base64.b64decode(answer.plot_base64))

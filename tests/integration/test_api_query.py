@@ -51,6 +51,9 @@ async def test_answers_from_the_windows_and_then_from_the_cache(
         with_picture = client.query(KEYWORDS[0], return_plot=True)
         assert with_picture.plot_base64 is not None
         assert base64.b64decode(with_picture.plot_base64).startswith(b"\x89PNG")
+        drawn = client.query(KEYWORDS[0], return_plot=True, plot_kind="bar", plot_format="svg").plot_base64
+        assert drawn is not None
+        assert base64.b64decode(drawn).startswith(b"<svg")
         assert client.query("*").count == 3
         assert client.keywords(limit=3).keywords[0].keyword == "*"
         assert client.posts().posts == []

@@ -15,7 +15,7 @@ from streams.cli import main
         (["query", "a" * 201], 2, "'KEYWORD': String should have at most 200 characters"),
         (["query", "rain\udcff"], 2, "'KEYWORD': "),
         (["stress", "--keyword", ""], 2, "'--keyword': String should have at least 1 character"),
-        (["query", "rain", "--plot", "rain.jpg"], 1, "--plot: rain.jpg: the name must end in .png"),
+        (["query", "rain", "--plot", "rain.jpg"], 1, "--plot: rain.jpg: the name must end in .png or .svg"),
     ],
 )
 def test_wrong_arguments_are_refused(
