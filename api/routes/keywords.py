@@ -10,6 +10,7 @@ from api.guarded import needing
 from api.models.windows import KeywordCount, KeywordsAnswer
 from api.resources import Shared
 from api.responses import json_answer, problems
+from api.time_limits import redis_limit
 from streams.access.scopes import Scope
 from streams.query.rising import rising
 from streams.windows.codec import to_window
@@ -36,14 +37,15 @@ async def keywords(
     The counts are those of the latest window of the longest size. In order of `frequent`, `*` is all posts.
     """
     windows = resources.windows
-    await windows.refresh()
-    if order == "rising":
-        rose = await rising(windows, limit)
-        rows = [one.row for one in rose]
-        rises: list[float | None] = [one.rise for one in rose]
-    else:
-        rows = await TopKeywords(windows).read(limit)
-        rises = [None] * len(rows)
+    async with redis_limit():
+        await windows.refresh()
+        if order == "rising":
+            rose = await rising(windows, limit)
+            rows = [one.row for one in rose]
+            rises: list[float | None] = [one.rise for one in rose]
+        else:
+            rows = await TopKeywords(windows).read(limit)
+            rises = [None] * len(rows)
     found = [to_window(key, row) for key, row in rows]
     counts = [
         KeywordCount(

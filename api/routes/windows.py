@@ -11,6 +11,7 @@ from api.models.base import Keyword, Moment
 from api.models.windows import WindowsAnswer
 from api.resources import Shared
 from api.responses import json_answer, problems
+from api.time_limits import redis_limit
 from streams.access.scopes import Scope
 from streams.records import Timestamp, to_ms
 
@@ -34,7 +35,8 @@ async def windows(
 ) -> Response:
     """Returns the latest windows of a keyword, each as on the topic `emotions.windows`; none for an unknown keyword."""
     reader = resources.windows
-    await reader.refresh()
     since_ms = None if since is None else to_ms(Timestamp.of(since))
-    found = await reader.read(keyword=keyword, size=size, since_ms=since_ms, limit=limit)
+    async with redis_limit():
+        await reader.refresh()
+        found = await reader.read(keyword=keyword, size=size, since_ms=since_ms, limit=limit)
     return json_answer(request, b'{"windows":[' + b",".join(window.to_json() for window in found) + b"]}")

@@ -135,8 +135,11 @@ class CachedEngine:
         )
 
     async def _compute(self, question: Question, deadline: Deadline) -> bytes | ShortLived:
+        key = self.key_of(question)
         answer = await self._engine.answer(question, deadline)
         value = encode(answer)
+        if self.key_of(question) != key:  # another model serves now, and the answer may have its labels
+            return ShortLived(value, INCOMPLETE_S)
         if not answer.complete and answer.source != "inference":  # a search that was cut short costs as much again
             return ShortLived(value, INCOMPLETE_S)
         return value if answer.count else ShortLived(value, UNKNOWN_S)
