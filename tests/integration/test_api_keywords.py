@@ -85,11 +85,17 @@ def test_each_keyword_is_its_own_from_the_raw_post_to_the_answer(
             posts = http.get("/v1/posts", params={"keyword": keyword, "limit": 100}).json()["posts"]
             assert len(posts) == count
             assert {tuple(one["keywords"]) for one in posts} == {(keyword,)}
-        with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
-            rows = connection.execute(
-                "SELECT keyword, sum(posts) FROM emotion_windows WHERE size_s = 60 AND keyword <> '*' GROUP BY keyword"
-            )
-            assert {str(keyword): int(posts) for keyword, posts in rows} == expected
+
+        def windows_stored() -> dict[str, int]:
+            with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
+                rows = connection.execute(
+                    "SELECT keyword, sum(posts) FROM emotion_windows WHERE size_s = 60 AND keyword <> '*' "
+                    "GROUP BY keyword"
+                )
+                return {str(keyword): int(posts) for keyword, posts in rows}
+
+        # The sink reads the windows from a topic of their own, so they may come after the posts.
+        wait_for(lambda: windows_stored() == expected, what=lambda: f"windows stored: {windows_stored()}")
 
     # `*` stands for all posts, so no post may have it.
     dead = [json.loads(value) for _, _, value in records(settings, settings.topic_dead)]
