@@ -16,17 +16,22 @@ from msgspec.structs import replace
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.local import Endpoints, LocalStack, process
-from streams.ops.demo.processes import clean_environment
-from streams.ops.init import init_topics
+from models.package.folder import bundled_package_path
+from streams.ops.demo.processes import Role, clean_environment
+from streams.ops.init import init_postgres, init_topics
 from streams.records import Post
 from streams.settings import Settings, load_settings
 from tests.doc_pages import python_snippets
+from tests.integration.api_support import address_of
 from tests.integration.support import TIMEOUT_S, records
 from tests.integration.test_sink import window
 
 SNIPPETS = python_snippets()
 ENDLESS = {name for name, code in SNIPPETS.items() if "while True:" in code}
 SENDING = {name for name, code in SNIPPETS.items() if "Producer(" in code}
+ASKING = {name for name, code in SNIPPETS.items() if "api.client" in code}
+ADDRESS = "http://127.0.0.1:8000"
+"""Where the documentation has the HTTP service."""
 
 
 @pytest.fixture
@@ -44,10 +49,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     LocalStack(tmp_path / ".emostream").down()
 
 
-def run_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> tuple[str, str]:
+def run_to_its_end(endpoints: Endpoints, folder: Path, name: str, *, service: str = ADDRESS) -> tuple[str, str]:
     """What a snippet prints, to stdout and to stderr."""
     done = subprocess.run(
-        [sys.executable, "-c", SNIPPETS[name]],
+        [sys.executable, "-c", SNIPPETS[name].replace(ADDRESS, service)],
         cwd=folder,
         env=clean_environment(endpoints.as_env()),
         capture_output=True,
@@ -62,10 +67,11 @@ def run_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> tuple[str, 
 def test_there_are_snippets_of_every_kind() -> None:
     assert ENDLESS
     assert SENDING
-    assert SNIPPETS.keys() - ENDLESS - SENDING
+    assert ASKING
+    assert SNIPPETS.keys() - ENDLESS - SENDING - ASKING
 
 
-@pytest.mark.parametrize("name", sorted(SNIPPETS.keys() - ENDLESS - SENDING))
+@pytest.mark.parametrize("name", sorted(SNIPPETS.keys() - ENDLESS - SENDING - ASKING))
 def test_it_comes_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> None:
     printed, complaints = run_to_its_end(endpoints, folder, name)
     assert complaints == ""
@@ -83,6 +89,22 @@ def test_it_sends_posts(endpoints: Endpoints, settings: Settings, folder: Path, 
     mine = [(key, post) for key, post in sent if post.source == "my-program"]
     assert {post.text for _, post in mine} == {"The new phone is wonderful", "The screen cracked on day one"}
     assert all(key == post.id.encode() for key, post in mine)
+
+
+@pytest.mark.parametrize("name", sorted(ASKING))
+def test_it_asks_the_http_service(endpoints: Endpoints, settings: Settings, folder: Path, name: str) -> None:
+    init_postgres(settings, lambda line: None)
+    environment = {
+        **endpoints.as_env(),
+        "EMOSTREAM_API_PORT": "0",
+        "EMOSTREAM_MODEL_URI": str(bundled_package_path()),
+    }
+    with Role("api", ["api"], env=clean_environment(environment), log=folder / "api.log") as service:
+        printed, complaints = run_to_its_end(endpoints, folder, name, service=address_of(service))
+    assert complaints == ""
+    keyword, label = printed.splitlines()
+    assert keyword.startswith("rain ")
+    assert label == "love"
 
 
 @pytest.mark.parametrize("name", sorted(ENDLESS))
@@ -109,6 +131,6 @@ def test_it_prints_the_windows_that_come(
         finally:
             running.kill()
     assert printed == [
-        "2026-03-01T12:00:00.000Z 60 s coffee 4 fear 75% open\n",
-        "2026-03-01T12:00:00.000Z 60 s rain 2 joy 100% open\n",
+        "2026-03-01T12:00:00.000Z 60 s coffee 4 fear 75%\n",
+        "2026-03-01T12:00:00.000Z 60 s rain 2 joy 100%\n",
     ]
