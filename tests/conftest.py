@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -32,6 +33,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("emostream")
 
 
+# A process that replaces one that died has a number of its own: `--max-worker-restart` allows two.
+MOST_TEST_PROCESSES = 10
+
+
 class KafkaStarts:
     """Makes the cache for Kafka's starts while the first tests run, in the process that starts the test processes."""
 
@@ -47,12 +52,27 @@ class KafkaStarts:
         shutil.rmtree(self._folder)
 
 
+def own_ports(worker: dict[str, Any]) -> None:
+    """Give each test process ports of its own.
+
+    Otherwise the port of a server that a test has killed may become that of another process's server before the first
+    one is started again.
+    """
+    from connectors.local import ports
+
+    number, most = int(worker["workerid"].removeprefix("gw")), len(ports._RANGE) // MOST_TEST_PROCESSES
+    first = number % MOST_TEST_PROCESSES * most
+    ports._RANGE = ports._RANGE[first : first + most]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     run_report.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     run_report.register(config)
+    if hasattr(config, "workerinput"):
+        own_ports(config.workerinput)
     if (
         config.getoption("numprocesses", None)
         and not hasattr(config, "workerinput")

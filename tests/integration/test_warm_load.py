@@ -95,7 +95,13 @@ async def engine(settings: Settings, gate: CpuAwareGate) -> AsyncIterator[Watche
             labels=lambda: labels_of([manifest]),
         )
         found = Watched(
-            cached, engine, lambda: [manifest], prefix=settings.redis_prefix, deadline_s=TIMEOUT_S, gate=gate
+            cached,
+            engine,
+            lambda: [manifest],
+            prefix=settings.redis_prefix,
+            deadline_s=TIMEOUT_S,
+            shortest_s=60,
+            gate=gate,
         )
         warmer = Warmer(found, demand, windows, gate, WarmMetrics(), keywords=100, lifetime_s=0.001, searches=False)
 
