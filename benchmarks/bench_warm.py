@@ -34,6 +34,7 @@ import click
 from prometheus_client import CollectorRegistry
 from rich.table import Table
 
+from benchmarks.harness.pulsed_gate import PulsedGate, Sampler
 from connectors.local import LocalStack, valkey
 from connectors.local.state import StateFile
 from connectors.postgres_pool import PostgresPool
@@ -116,19 +117,6 @@ class Phase:
     def hit_ratio(self) -> float:
         """The share of questions that found a fresh answer."""
         return self.hits / self.questions
-
-
-class PulsedGate(OpenGate):
-    """A gate that is open for `pulse_s` seconds, then closed for as long, and so on; 0 for a gate that stays open."""
-
-    def __init__(self, pulse_s: float) -> None:
-        super().__init__()
-        self._pulse_s = pulse_s
-        self._began_at = time.monotonic()
-
-    def is_open(self) -> bool:
-        """Returns whether the gate is open now."""
-        return not self._pulse_s or int((time.monotonic() - self._began_at) / self._pulse_s) % 2 == 0
 
 
 class WatchedEngine(CachedEngine):
@@ -263,23 +251,6 @@ async def run_phase(settings: Settings, load: Load, warmer_is: str, pulse_s: flo
             cpu,
             statistics.quantiles(delays, n=100)[98] * 1_000,
         )
-
-
-class Sampler:
-    """Adds up the seconds that a gate is closed."""
-
-    def __init__(self, gate: OpenGate) -> None:
-        self._gate = gate
-        self.seconds = 0.0
-
-    async def run(self) -> None:
-        """Look at the gate ten times a second until it is cancelled."""
-        at = time.monotonic()
-        while True:
-            await asyncio.sleep(0.1)
-            now = time.monotonic()
-            self.seconds += 0.0 if self._gate.is_open() else now - at
-            at = now
 
 
 async def measure(settings: Settings, load: Load, pulse_s: float) -> list[Phase]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 from streams.connections import model_threads
 from streams.errors import SettingsError
 from streams.process.supervisor import Supervisor
-from streams.process.worker_processes import child_environment
+from streams.process.worker_processes import child_command, child_environment
 from streams.setting_types import PREFIX
 from streams.settings import Settings
 from streams.wording import counted
@@ -39,12 +37,6 @@ async def supervise(settings: Settings, processes: int) -> int:
 
 def child_commands(settings: Settings, processes: int) -> dict[str, list[str]]:
     """Returns the command of each process by its name, `api-0` and so on."""
-    # `-m` searches the current folder first. `-P` prevents that, unless this process searches it too.
-    safe = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
-    return {
-        f"api-{number}": [
-            *(sys.executable, *safe, "-m", "streams", "api"),
-            *("--host", settings.api_host, "--port", str(settings.api_port), "--name", f"api-{number}"),
-        ]
-        for number in range(processes)
-    }
+    address = ("--host", settings.api_host, "--port", str(settings.api_port))
+    names = [f"api-{number}" for number in range(processes)]
+    return {name: child_command("api", *address, "--name", name) for name in names}

@@ -96,15 +96,17 @@ def child_environment(environ: Mapping[str, str], threads: int) -> dict[str, str
 
 def child_commands(ports: Sequence[int]) -> dict[str, list[str]]:
     """Returns the command of each process by its name, `worker-0` and so on."""
+    return {
+        name: child_command("worker", "--processes", "1", "--web-port", str(port), "--name", name)
+        for name, port in ((f"worker-{number}", port) for number, port in enumerate(ports))
+    }
+
+
+def child_command(*arguments: str) -> list[str]:
+    """Returns the command that runs `emostream` with these arguments in the interpreter of this process."""
     # `-m` searches the current folder first. `-P` prevents that, unless this process searches it too.
     safe = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
-    return {
-        f"worker-{number}": [
-            *(sys.executable, *safe, "-m", "streams", "worker"),
-            *("--processes", "1", "--web-port", str(port), "--name", f"worker-{number}"),
-        ]
-        for number, port in enumerate(ports)
-    }
+    return [sys.executable, *safe, "-m", "streams", *arguments]
 
 
 async def supervise(settings: Settings, plan: ProcessPlan) -> int:
