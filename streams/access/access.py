@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from streams.access.oidc import OidcVerifier
 from streams.access.scopes import Scope
 from streams.access.verifier import KeyVerifier
 from streams.errors import SettingsError
+from streams.process.listening import is_loopback
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Access:
             clock: Seconds of a clock that never goes back.
         """
         self._settings = settings
-        self._may_be_open = settings.api_allow_open or _is_loopback(settings.api_host)
+        self._may_be_open = settings.api_allow_open or is_loopback(settings.api_host)
         self._metrics = AccessMetrics(registry or CollectorRegistry())
         dsn = settings.api_postgres_dsn or settings.postgres_dsn
         self._pool = PostgresPool(
@@ -209,12 +209,3 @@ def _credentials(authorization: str | None, x_api_key: str | None) -> str:
     if scheme.lower() != "bearer":
         raise UnauthenticatedError(Refusal.MALFORMED)
     return credentials.strip()
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

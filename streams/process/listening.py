@@ -1,8 +1,9 @@
-"""Errors of a web server that cannot listen, and a check that a port is free."""
+"""Errors of a web server that cannot listen, and checks of its address and its port."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,3 +52,13 @@ def check_port_free(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with listen_errors(host, port, setting="EMOSTREAM_WEB_PORT"):
             probe.bind((host, port))
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether only this machine reaches a server that listens on an address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False  # the name of a host

@@ -21,7 +21,6 @@ from streams.ingest.shaped.options import (
     document_reader,
     file_shape,
     header_name,
-    is_loopback,
     no_endpoint,
     number,
     required,
@@ -29,6 +28,7 @@ from streams.ingest.shaped.options import (
     where,
 )
 from streams.ingest.sources.config import SourceSpec
+from streams.process.listening import is_loopback
 from streams.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -205,14 +204,6 @@ def address(spec: SourceSpec, name: str, default: str) -> tuple[str, int]:
     if host is None or port is None or parts.netloc != given or "@" in given:
         raise InputError(f"{where(spec)}: {name} is an address and a port, such as {default}")
     return host, port
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether only this machine reaches an address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def header_name(spec: SourceSpec, name: str) -> str | None:
