@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.requests import HTTPConnection
@@ -102,7 +102,16 @@ async def _serve(websocket: WebSocket, found: AsyncIterator[Message], stop: asyn
         while True:
             await websocket.receive_text()  # it has no meaning; it is read so that the end of the client is noticed
 
-    tasks = [asyncio.create_task(send()), asyncio.create_task(receive())]
+    await _until_one_ends(send(), receive(), expected=(WebSocketDisconnect, RuntimeError))
+
+
+async def _until_one_ends(*parts: Coroutine[Any, Any, None], expected: tuple[type[Exception], ...]) -> None:
+    """Run the parts of an answer until the first of them ends, and cancel the others.
+
+    Raises:
+        Exception: An error of a part, if it is not one of the `expected` ones, with which a client goes.
+    """
+    tasks = [asyncio.create_task(part) for part in parts]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -110,7 +119,7 @@ async def _serve(websocket: WebSocket, found: AsyncIterator[Message], stop: asyn
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
     for result in ended:
-        if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect | RuntimeError):
+        if isinstance(result, Exception) and not isinstance(result, expected):
             raise result
 
 
@@ -129,17 +138,7 @@ class EventStream(Response):
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Send the events."""
         with self._hub.client():
-            gone = asyncio.create_task(self._wait_until_gone(receive))
-            sending = asyncio.create_task(self._send_all(send))
-            try:
-                await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                gone.cancel()
-                sending.cancel()
-                results = await asyncio.gather(gone, sending, return_exceptions=True)
-            for result in results:
-                if isinstance(result, Exception) and not isinstance(result, OSError):
-                    raise result
+            await _until_one_ends(self._wait_until_gone(receive), self._send_all(send), expected=(OSError,))
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
