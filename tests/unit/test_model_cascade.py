@@ -13,7 +13,7 @@ from models.classifier import Classification
 from models.package.folder import bundled_package_path
 from models.package.manifest import Tier
 from models.text.batching import CHEAP_FACTOR
-from models.text.onnx_classifier import OnnxClassifier, confident, softmax
+from models.text.onnx_classifier import SMALLEST, OnnxClassifier, confident, softmax
 from tests.tiny_model import HEADS, WORDS, network, tiny_package
 
 # The quick tier has fewer words, and is less sure of all of them.
@@ -153,14 +153,14 @@ def test_biases_are_added_after_the_temperature(tmp_path: Path) -> None:
 def test_a_tier_adds_the_weighted_log_probabilities_of_the_previous_tier(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], weight: float, temperature: float, threshold: float
 ) -> None:
-    """This is a logarithmic opinion pool: p ~ p_last * p_first ** weight."""
+    """This is a logarithmic opinion pool: p ~ p_last * max(p_first, SMALLEST) ** weight."""
     first = quick({"topic": threshold}, {"topic": temperature})
     full = FULL.model_copy(update={"earlier_weights": {"topic": weight}})
     package = tiny_package(tmp_path_factory.mktemp("p"), networks=NETWORKS, tiers=[first, full])
     classifier = OnnxClassifier.load(package)
     alone = cascade(tmp_path_factory.mktemp("p"), first)
     of_first, of_last = (alone.classify_with(tier, texts) for tier in (0, 1))
-    pooled = of_last["topic"] * of_first["topic"] ** weight
+    pooled = of_last["topic"] * np.maximum(of_first["topic"], SMALLEST) ** weight
     pooled /= pooled.sum(axis=1, keepdims=True)
 
     said = classifier.classify_with(1, texts)
