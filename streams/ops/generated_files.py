@@ -19,6 +19,7 @@ import click
 from streams.charts.palette_page import palette_page
 from streams.ops.settings_list import Entry, entries, markdown_table
 from streams.records import (
+    AlertRecord,
     ClassifiedPost,
     ControlRecord,
     DeadPost,
@@ -49,6 +50,7 @@ RECORDS: dict[str, type[Record]] = {
     "topic_sources": SourcePosition,
     "topic_gaps": GapRecord,
     "topic_deletions": DeletionRecord,
+    "topic_alerts": AlertRecord,
 }
 """The record of each topic, by the setting that names the topic."""
 
