@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from api.direct_middleware import DirectMiddleware
 from api.guarded import SECURITY_SCHEMES
 from api.models.base import Problem
 from api.outer_middleware import OuterMiddleware
+from api.pages import PageFile, PageMiddleware, read_pages
 from api.resources import Resources
 from api.responses import PROBLEM_SCHEMA
 from api.routes import audit, health, keywords, live, model, posts, query, texts, windows
@@ -33,8 +35,11 @@ takes the same parameters as `GET /v1/stream`.
 """
 
 
-def create_app(resources: Resources) -> ASGIApp:
-    """Returns the app over these resources, which must stay open while it serves."""
+def create_app(resources: Resources, pages: Mapping[str, PageFile] | None = None) -> ASGIApp:
+    """Returns the app over these resources, which must stay open while it serves.
+
+    `pages` are the files of the dashboard; None for those that are installed.
+    """
     service = FastAPIOffline(redoc_url=None, redirect_slashes=False, **_description())
     _add_routes(service)
     service.state.resources = resources
@@ -51,6 +56,7 @@ def create_app(resources: Resources) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID", "X-API-Key"],
             expose_headers=["ETag", "Retry-After"],
         )
+    app = PageMiddleware(app, read_pages() if pages is None else pages)
     return OuterMiddleware(app, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
 
 

@@ -42,10 +42,11 @@ def json_answer(request: Request, body: bytes, *, cache_control: str = "no-cache
     """
     etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": cache_control}
-    if etag in _tags(request.headers.get("if-none-match", "")):
+    if has_tag(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type="application/json")
 
 
-def _tags(header: str) -> set[str]:
-    return {tag if tag.startswith("W/") else f"W/{tag}" for tag in (part.strip() for part in header.split(",")) if tag}
+def has_tag(header: str, etag: str) -> bool:
+    """Returns whether a header `If-None-Match` names this ETag, which is weak."""
+    return etag in {tag if tag.startswith("W/") else f"W/{tag}" for tag in map(str.strip, header.split(","))}
