@@ -1,0 +1,36 @@
+import { hatchOpacity, type Style } from "../lib/palette";
+
+const LINES = { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [1.5, 5.5], symbolSize: 1 };
+// One tile of crossed lines. ECharts repeats it in both directions.
+const CROSS = "path://M0 0H1L4 3L7 0H8V1L5 4L8 7V8H7L4 5L1 8H0V7L3 4L0 1Z";
+
+const HATCHES: Record<string, object> = {
+  rising: { ...LINES, rotation: -Math.PI / 4 },
+  falling: { ...LINES, rotation: Math.PI / 4 },
+  level: LINES,
+  upright: { ...LINES, rotation: Math.PI / 2 },
+  crossed: { symbol: CROSS, symbolSize: 1, dashArrayX: [9, 0], dashArrayY: [9, 0] },
+  dotted: { symbol: "circle", symbolSize: 0.6, dashArrayX: [[6, 0]], dashArrayY: [6, 0] },
+};
+
+const DASHES: Record<string, number[]> = {
+  rising: [8, 3],
+  falling: [5, 3],
+  level: [12, 4],
+  upright: [2, 2],
+  crossed: [8, 3, 2, 3],
+  dotted: [2, 4],
+};
+
+/** Returns the hatch of a label's area as ECharts draws it; "none" if it has none. */
+export function decalOf(style: Style): object | "none" {
+  const hatch = HATCHES[style.hatch];
+  if (!hatch) return "none";
+  const ink = [1, 3, 5].map((start) => Number.parseInt(style.ink.slice(start, start + 2), 16));
+  return { ...hatch, color: `rgba(${ink.join(",")},${hatchOpacity})` };
+}
+
+/** Returns how a label's line is drawn: solid, or dashes that tell it apart as the hatch does. */
+export function dashOf(style: Style): number[] | "solid" {
+  return DASHES[style.hatch] ?? "solid";
+}

@@ -1,0 +1,142 @@
+import { useCallback, useMemo } from "preact/hooks";
+import { Chart } from "../../chart/chart";
+import { dashOf } from "../../chart/decal";
+import { axisLook } from "../../chart/theme";
+import { capital, compact, count, moment, percent } from "../../lib/format";
+import { stylesOf, visibleOn } from "../../lib/palette";
+import { isolated } from "../../lib/text";
+import type { Colours } from "../../lib/theme";
+import { Swatch } from "../../ui/swatch";
+import { Text } from "../../ui/text";
+import type { Shares } from "./shares";
+
+interface Props {
+  shares: Shares;
+  axis: readonly number[];
+  size: number;
+  name: string;
+  measure: "share" | "posts";
+  onMeasure: (measure: "share" | "posts") => void;
+}
+
+interface Hovered {
+  seriesName: string;
+  value: [number, number | null];
+  dataIndex: number;
+  marker: unknown;
+}
+
+/** One line per emotion over time: its share of the posts, or its number. */
+export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
+  const styles = useMemo(() => stylesOf(shares.labels.map(({ label }) => label)), [shares]);
+  const seconds = axis.length * size;
+  const isShare = measure === "share";
+  const option = useCallback(
+    (colours: Colours) => {
+      const look = axisLook(colours);
+      return {
+        grid: { left: 4, right: 12, top: 14, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+        tooltip: {
+          trigger: "axis",
+          order: "valueDesc",
+          formatter: (hovered: Hovered[]) => tooltip(hovered, shares, seconds, isShare),
+        },
+        xAxis: {
+          type: "time",
+          min: axis[0],
+          max: (axis.at(-1) ?? 0) + 1,
+          ...look,
+          splitLine: { show: false },
+          axisLabel: { ...look.axisLabel, formatter: (ms: number) => moment(ms, seconds) },
+        },
+        yAxis: {
+          type: "value",
+          min: 0,
+          ...(isShare ? { max: (extent: { max: number }) => Math.min(1, extent.max || 1) } : { minInterval: 1 }),
+          splitNumber: 4,
+          ...look,
+          axisLine: { show: false },
+          axisLabel: { ...look.axisLabel, formatter: isShare ? (share: number) => percent(share) : compact },
+        },
+        series: shares.series.map((one) => {
+          const style = styles.get(one.label);
+          const values = isShare ? one.shares : one.counts;
+          const color = style ? visibleOn(style.colour, colours.paper, colours.ink, 1.6) : colours.muted;
+          return {
+            name: isolated(capital(one.label)),
+            type: "line",
+            data: values.map((value, index) => [axis[index], value]),
+            connectNulls: false,
+            // A window between two gaps is no line, so it is a point.
+            symbol: "circle",
+            showAllSymbol: true,
+            symbolSize: (_: unknown, { dataIndex }: { dataIndex: number }) => (isAlone(values, dataIndex) ? 6 : 0),
+            lineStyle: { width: 2, color, type: style ? dashOf(style) : "solid", cap: "round", join: "round" },
+            itemStyle: { color },
+            emphasis: { focus: "series", lineStyle: { width: 3 } },
+          };
+        }),
+      };
+    },
+    [shares, styles, axis, seconds, isShare],
+  );
+  const known = shares.counts.filter((one) => one !== null).length;
+  return (
+    <Chart
+      class="trend"
+      title={isShare ? "Share over time" : "Posts over time"}
+      name={`trend ${name}`}
+      aside={
+        <fieldset class="segments small">
+          <legend class="visually-hidden">Measure</legend>
+          {(["share", "posts"] as const).map((one) => (
+            <label key={one}>
+              <input type="radio" name="measure" checked={one === measure} onChange={() => onMeasure(one)} />
+              <span>{one === "share" ? "Share" : "Posts"}</span>
+            </label>
+          ))}
+        </fieldset>
+      }
+      summary={`Lines of ${shares.labels.length} emotions over ${axis.length} windows, ${known} of them with posts.`}
+      table={{
+        columns: ["start", "posts", ...shares.series.map(({ label }) => label)],
+        rows: axis.map((start, index) => [
+          new Date(start).toISOString().replace(".000Z", "Z"),
+          shares.counts[index] ?? null,
+          ...shares.series.map((one) => one.counts[index] ?? null),
+        ]),
+      }}
+      option={option}
+      empty={known ? null : "There are no posts in this span."}
+    >
+      <ul class="key">
+        {shares.labels.map(({ label }) => {
+          const style = styles.get(label);
+          return (
+            <li key={label}>
+              {style && <Swatch style={style} />}
+              <Text>{capital(label)}</Text>
+            </li>
+          );
+        })}
+      </ul>
+    </Chart>
+  );
+}
+
+function isAlone(values: readonly (number | null)[], index: number): boolean {
+  const isKnown = (at: number) => (values[at] ?? null) !== null;
+  return isKnown(index) && !isKnown(index - 1) && !isKnown(index + 1);
+}
+
+function tooltip(hovered: Hovered[], shares: Shares, seconds: number, isShare: boolean): string {
+  const [first] = hovered;
+  if (!first) return "";
+  const posts = shares.counts[first.dataIndex] ?? null;
+  const head = moment(first.value[0], seconds);
+  if (posts === null) return `${head}\nno posts`;
+  const lines = hovered
+    .filter(({ value }) => value[1])
+    .map(({ seriesName, value }) => `${seriesName}  ${isShare ? percent(value[1] ?? 0) : count(value[1] ?? 0)}`);
+  return [`${head} · ${count(posts)} posts`, ...lines].join("\n");
+}
