@@ -31,10 +31,12 @@ CREATE TABLE alert_positions (
     partition   integer NOT NULL,
     next_offset bigint  NOT NULL,
     topic_id    text    NOT NULL DEFAULT '',
+    holder      text    NOT NULL DEFAULT '',
     PRIMARY KEY (topic, partition)
 );
 COMMENT ON TABLE alert_positions IS 'Where the evaluation stands in the windows topic: changed only together with what it decides.';
 COMMENT ON COLUMN alert_positions.topic_id IS 'Kafka''s id of the topic, which tells whether it was deleted and made again.';
+COMMENT ON COLUMN alert_positions.holder IS 'The evaluation that read the positions last: no other one may move them.';
 
 CREATE TABLE alert_series (
     rule_id  text   NOT NULL,
@@ -44,6 +46,12 @@ CREATE TABLE alert_series (
     PRIMARY KEY (rule_id, keyword)
 );
 COMMENT ON TABLE alert_series IS 'The state of each series of a rule that is not at rest.';
+
+CREATE TABLE alert_ticks (
+    size_s     integer     PRIMARY KEY,
+    decided_to timestamptz NOT NULL
+);
+COMMENT ON TABLE alert_ticks IS 'For each size: the end of the last windows that are decided. Those before change nothing.';
 
 CREATE TABLE alert_incidents (
     incident   text             PRIMARY KEY,
@@ -65,6 +73,7 @@ CREATE TABLE alert_incidents (
     posts      bigint           NOT NULL,
     muted      boolean          NOT NULL DEFAULT false,
     reason     jsonb            NOT NULL,
+    explained_at timestamptz,
     found_at   timestamptz      NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE alert_incidents IS 'Incidents, each once.';
@@ -72,6 +81,7 @@ COMMENT ON COLUMN alert_incidents.incident IS 'Rule, keyword and first window of
 COMMENT ON COLUMN alert_incidents.began_at IS 'Start of the first window that fulfils the rule.';
 COMMENT ON COLUMN alert_incidents.decided_at IS 'End of the window with which the incident was certain.';
 COMMENT ON COLUMN alert_incidents.ended_at IS 'End of the window that ended the incident; null while it is open.';
+COMMENT ON COLUMN alert_incidents.explained_at IS 'When the words and example posts were added to the reason, before the first delivery; null until then.';
 CREATE INDEX alert_incidents_decided_at ON alert_incidents (decided_at DESC, incident);
 CREATE INDEX alert_incidents_open ON alert_incidents (rule_id, keyword) WHERE ended_at IS NULL;
 
@@ -90,7 +100,8 @@ CREATE TABLE alert_outbox (
 );
 COMMENT ON TABLE alert_outbox IS 'What is told to whom: one row for each event of an incident and each channel, written together with the incident.';
 COMMENT ON COLUMN alert_outbox.channel IS 'A channel of the channels file; an empty text for the topic of alerts.';
-COMMENT ON COLUMN alert_outbox.due_at IS 'When the next try is made.';
+COMMENT ON COLUMN alert_outbox.attempts IS 'Tries that began. A try that ends changes the row only if no other began meanwhile.';
+COMMENT ON COLUMN alert_outbox.due_at IS 'When the next try begins; during a try, when another process may try.';
 COMMENT ON COLUMN alert_outbox.last_error IS 'Why the last try failed, without secrets.';
 CREATE INDEX alert_outbox_waiting ON alert_outbox (due_at) WHERE state = 'waiting';
 
@@ -105,21 +116,74 @@ COMMENT ON COLUMN bi.alerts.value IS 'Value of the window with which the inciden
 COMMENT ON COLUMN bi.alerts.usual IS 'Usual value at this hour of the day and week; empty for a rule that does not use it.';
 COMMENT ON COLUMN bi.alerts.ended_at IS 'End of the window that ended the incident; empty while it is open.';
 
--- Whoever may make this schema gives the rights of the new tables to the roles that exist.
-DO $$
+-- The function of 013 with the new tables.
+CREATE OR REPLACE FUNCTION grant_roles(wanted text[] DEFAULT ARRAY['emostream_writer', 'tableau', 'emostream_api'])
+RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    statement text;
+    home      text := quote_ident(current_schema());
+    database  text := quote_ident(current_database());
     role      text;
+    statement text;
 BEGIN
-    FOR role, statement IN SELECT * FROM (VALUES
-        ('emostream_writer', 'GRANT SELECT, INSERT, UPDATE, DELETE ON alert_rules, alert_mutes, alert_positions, alert_series, alert_incidents, alert_outbox TO emostream_writer'),
-        ('emostream_api', 'GRANT SELECT ON alert_rules, alert_mutes, alert_positions, alert_series, alert_incidents, alert_outbox TO emostream_api'),
-        ('emostream_api', 'GRANT INSERT, UPDATE ON alert_rules, alert_mutes TO emostream_api'),
-        ('tableau', 'GRANT SELECT ON bi.alerts TO tableau')
-    ) AS rights (for_role, text) LOOP
-        CONTINUE WHEN to_regrole(role) IS NULL;
-        EXECUTE statement;
+    FOREACH role IN ARRAY wanted LOOP
+        CONTINUE WHEN to_regrole(role) IS NOT NULL;
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN NULL;  -- made elsewhere in this moment
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'role % is missing and % may not create it; an administrator must run: CREATE ROLE % NOLOGIN; SELECT %.grant_roles();',
+                    role, current_user, role, home;
+        END;
     END LOOP;
+    FOR role, statement IN SELECT * FROM (VALUES
+        ('emostream_writer', 'GRANT CONNECT, TEMPORARY ON DATABASE ' || database || ' TO emostream_writer'),
+        ('emostream_writer', 'GRANT USAGE ON SCHEMA ' || home || ' TO emostream_writer'),
+        ('emostream_writer', 'GRANT SELECT ON schema_migrations TO emostream_writer'),
+        ('emostream_writer', 'GRANT SELECT, INSERT, UPDATE, DELETE ON posts, emotion_windows, emotion_window_labels, emotion_window_sentiments, model_versions, sink_offsets, sink_ledger, sink_gaps, sink_topics, erased_posts, erased_authors, alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_outbox TO emostream_writer'),
+        ('emostream_writer', 'GRANT EXECUTE ON FUNCTION make_post_days(date[]) TO emostream_writer'),
+        ('tableau', 'GRANT CONNECT ON DATABASE ' || database || ' TO tableau'),
+        ('tableau', 'GRANT USAGE ON SCHEMA bi TO tableau'),
+        ('tableau', 'GRANT SELECT ON ALL TABLES IN SCHEMA bi TO tableau'),
+        -- For each database, not for the role itself: a row that several databases change at once would fail one of them.
+        ('tableau', 'ALTER ROLE tableau IN DATABASE ' || database || ' SET default_transaction_read_only = on'),
+        ('tableau', 'ALTER ROLE tableau IN DATABASE ' || database || ' SET statement_timeout = ''60s'''),
+        ('tableau', 'ALTER ROLE tableau IN DATABASE ' || database || ' SET search_path = bi'),
+        ('tableau', 'ALTER ROLE tableau IN DATABASE ' || database || ' SET timezone = ''UTC'''),
+        ('emostream_api', 'GRANT CONNECT ON DATABASE ' || database || ' TO emostream_api'),
+        ('emostream_api', 'GRANT USAGE ON SCHEMA ' || home || ' TO emostream_api'),
+        ('emostream_api', 'GRANT SELECT ON schema_migrations, posts, emotion_windows, emotion_window_labels, emotion_window_sentiments, model_versions, sink_offsets, sink_ledger, sink_gaps, sink_topics, erased_posts, erased_authors, hour_parts, hourly_windows, hourly_languages, api_keys, alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_outbox TO emostream_api'),
+        ('emostream_api', 'GRANT UPDATE (last_used_on) ON api_keys TO emostream_api'),
+        ('emostream_api', 'GRANT INSERT, UPDATE ON alert_rules, alert_mutes TO emostream_api')
+    ) AS rights (for_role, text) WHERE for_role = ANY (wanted) LOOP
+        BEGIN
+            EXECUTE statement;
+        EXCEPTION
+            WHEN undefined_object THEN
+                IF to_regrole(role) IS NOT NULL THEN
+                    RAISE;
+                END IF;
+            WHEN insufficient_privilege THEN
+                RAISE WARNING '% may not do this; an administrator must run: %;', current_user, statement;
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION grant_roles IS 'Makes the wanted roles where they are missing, and gives them their rights in this database. May be repeated.';
+
+-- A role that exists gets the rights at once. A role that is missing gets them from grant_roles, when there is one.
+DO $$
+BEGIN
+    IF to_regrole('emostream_writer') IS NOT NULL THEN
+        GRANT SELECT, INSERT, UPDATE, DELETE ON alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_outbox TO emostream_writer;
+    END IF;
+    IF to_regrole('emostream_api') IS NOT NULL THEN
+        GRANT SELECT ON alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_outbox TO emostream_api;
+        GRANT INSERT, UPDATE ON alert_rules, alert_mutes TO emostream_api;
+    END IF;
+    IF to_regrole('tableau') IS NOT NULL THEN
+        GRANT SELECT ON bi.alerts TO tableau;
+    END IF;
 END
 $$;
 

@@ -24,6 +24,7 @@ Labels = Mapping[str, tuple[int, float]]
 MINUTE, FIVE, HOUR, DAY = 60, 300, 3_600, 86_400
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VIEWS = (
+    "alerts",
     "confidence_scatter",
     "emotion_share",
     "emotion_share_all",

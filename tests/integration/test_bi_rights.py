@@ -36,6 +36,16 @@ from tests.integration.support import wait_for
 
 __all__ = ["connection", "database", "dsn", "tableau"]  # fixtures
 
+ALERTS = (
+    "alert_rules",
+    "alert_mutes",
+    "alert_positions",
+    "alert_series",
+    "alert_ticks",
+    "alert_incidents",
+    "alert_outbox",
+)
+
 WRITTEN = (
     "posts",
     "emotion_windows",
@@ -47,6 +57,7 @@ WRITTEN = (
     "sink_gaps",
     "erased_posts",
     "erased_authors",
+    *ALERTS,
 )
 
 
@@ -136,7 +147,7 @@ def test_a_writer_has_the_rights_of_the_sink_and_no_others(dsn: str, login: Call
                 writer.execute(refused)
 
 
-def test_the_api_reads_history_and_keys_and_changes_only_when_a_key_was_used(
+def test_the_api_reads_history_and_keys_and_changes_only_rules_and_when_a_key_was_used(
     connection: Connection, dsn: str, login: Callable[[str], str]
 ) -> None:
     add_an_hour(connection)
@@ -146,9 +157,14 @@ def test_the_api_reads_history_and_keys_and_changes_only_when_a_key_was_used(
     with psycopg.connect(api_dsn, autocommit=True) as api:
         for name in (*WRITTEN, "sink_topics", "schema_migrations", "hourly_windows", "hourly_languages", "api_keys"):
             api.execute(f"SELECT * FROM {name}").fetchall()
-            assert rows(api, f"SELECT has_table_privilege('{name}', 'INSERT, UPDATE, DELETE, TRUNCATE')") == [(False,)]
+            changes = (
+                "DELETE, TRUNCATE" if name in ("alert_rules", "alert_mutes") else "INSERT, UPDATE, DELETE, TRUNCATE"
+            )
+            assert rows(api, f"SELECT has_table_privilege('{name}', '{changes}')") == [(False,)], name
         assert rows(api, "SELECT count(*) FROM posts") == [(1,)]
         api.execute("UPDATE api_keys SET last_used_on = now() WHERE id = 'x'")
+        api.execute("INSERT INTO alert_rules (id, revision, rule) VALUES ('x', 1, '{}')")
+        api.execute("INSERT INTO alert_mutes (until) VALUES (now())")
         for refused in (
             "UPDATE api_keys SET revoked_at = NULL",
             "UPDATE api_keys SET last_used_on = now(), scopes = '{}'",
@@ -194,7 +210,7 @@ def test_databases_that_are_migrated_at_the_same_time_share_the_roles(
     folder, suffix = own_roles
     migrations = find_migrations(folder)
     # The last migration that makes a role, which no database of the server has yet.
-    number = max(one.version for one in migrations if "CREATE ROLE" in one.path.read_text("utf-8"))
+    number = max(one.version for one in migrations if "SELECT grant_roles(" in one.path.read_text("utf-8"))
     connections = [psycopg.connect(database()) for _ in range(6)]
     found: list[object] = []
     together = threading.Barrier(len(connections))
