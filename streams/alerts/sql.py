@@ -97,16 +97,14 @@ ADD_POSITIONS = """
     ON CONFLICT DO NOTHING
 """
 
-RESET_POSITIONS = """
-    UPDATE alert_positions SET next_offset = new.next_offset, topic_id = %(topic_id)s
-    FROM unnest(%(partitions)s::integer[], %(offsets)s::bigint[]) AS new (partition, next_offset)
-    WHERE topic = %(topic)s AND alert_positions.partition = new.partition
-"""
+POSITIONS = "SELECT partition, next_offset, topic_id FROM alert_positions WHERE topic = %(topic)s ORDER BY partition"
+
+DROP_POSITIONS = "DELETE FROM alert_positions WHERE topic = %(topic)s"
 
 # The update waits for the commit of another evaluation, and makes the next one of it fail.
 TAKE_POSITIONS = """
     UPDATE alert_positions SET holder = %(holder)s WHERE topic = %(topic)s
-    RETURNING partition, next_offset, topic_id
+    RETURNING partition, next_offset
 """
 
 LOCK_POSITIONS = """
@@ -119,7 +117,7 @@ MOVE_POSITIONS = """
     WHERE topic = %(topic)s AND alert_positions.partition = new.partition
 """
 
-SERIES = "SELECT rule_id, keyword, revision, state FROM alert_series"
+SERIES = "SELECT rule_id, keyword, state FROM alert_series"
 
 STORE_SERIES = """
     INSERT INTO alert_series (rule_id, keyword, revision, state)
