@@ -4,32 +4,48 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { type Table, toCsv } from "../lib/csv";
 import { type Colours, colours } from "../lib/theme";
 import { DataTable } from "./data-table";
-import { fileName, save, withTitle } from "./export";
+import { type Entry, fileName, pictureOf, RATIO, save } from "./export";
 import { baseOf } from "./theme";
 
 interface Props {
-  /** Heading of the card, and title of the picture. It may have a keyword in it. */
+  /** Heading of the card. It may have a keyword in it. */
   title: string;
+  /** Which data these are. The picture's title and the names of the files have it after the heading. */
+  context: string;
   /** What stands beside the heading. */
   aside?: ComponentChildren;
   /** One sentence that says what the chart shows, for screen readers. */
   summary: string;
   /** The chart's data. They are its table, and its CSV file. */
   table: Table;
-  /** What is in the chart, without what all charts have. */
+  /** The legend of the picture; on the page, `children` has it. */
+  legend?: readonly Entry[];
+  /** What is in the chart: its series have ids, so that an update changes them in place. It is what all charts have. */
   option: (colours: Colours) => EChartsCoreOption;
   /** What to say in place of the chart; null to draw it. */
   empty?: string | null;
-  /** Name of the files, without an extension. */
-  name: string;
   class?: string;
   children?: ComponentChildren;
 }
 
+/** A longer table is made only when it is asked for, because each update would make it again. */
+const MOST_HIDDEN_ROWS = 60;
+
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** A chart in a card: with a picture and a file of its data, and a table for those who cannot see it. */
-export function Chart({ title, aside, summary, table, option, empty, name, class: extra = "", children }: Props) {
+export function Chart({
+  title,
+  context,
+  aside,
+  summary,
+  table,
+  legend,
+  option,
+  empty,
+  class: extra = "",
+  children,
+}: Props) {
   const id = useId();
   const canvas = useRef<HTMLDivElement>(null);
   const chart = useRef<ECharts | null>(null);
@@ -62,14 +78,20 @@ export function Chart({ title, aside, summary, table, option, empty, name, class
     if (!isReady) return;
     const base = baseOf(look, calm.matches);
     const own = option(look) as Record<string, object>;
-    chart.current?.setOption({ ...base, ...own, tooltip: { ...base.tooltip, ...own.tooltip } }, { notMerge: true });
+    chart.current?.setOption(
+      { ...base, ...own, tooltip: { ...base.tooltip, ...own.tooltip } },
+      { replaceMerge: ["series"] },
+    );
   }, [isReady, option, look]);
 
   const savePng = () => {
-    const drawn = chart.current?.renderToCanvas({ pixelRatio: 2, backgroundColor: look.paper });
-    if (drawn) withTitle(drawn, title, look).toBlob((blob) => blob && save(blob, fileName(name, "png")), "image/png");
+    const drawn = chart.current?.renderToCanvas({ pixelRatio: RATIO, backgroundColor: look.paper });
+    if (!drawn) return;
+    const picture = pictureOf(drawn, `${title} · ${context}`, legend ?? [], look);
+    picture.toBlob((blob) => blob && save(blob, fileName(`${title} ${context}`, "png")), "image/png");
   };
-  const saveCsv = () => save(new Blob(["\ufeff", toCsv(table)], { type: "text/csv" }), fileName(name, "csv"));
+  const saveCsv = () =>
+    save(new Blob(["\ufeff", toCsv(table)], { type: "text/csv" }), fileName(`${title} ${context}`, "csv"));
 
   return (
     <section class={`card chart ${extra}`} aria-labelledby={id}>
@@ -98,7 +120,7 @@ export function Chart({ title, aside, summary, table, option, empty, name, class
           {children}
         </div>
       )}
-      {!isEmpty && (
+      {!isEmpty && (isTable || table.rows.length <= MOST_HIDDEN_ROWS) && (
         <div class={isTable ? "table-wrap" : "visually-hidden"}>
           <DataTable caption={title} table={table} />
         </div>

@@ -22,10 +22,10 @@ const DASHES: Record<string, number[]> = {
   dotted: [2, 4],
 };
 
-/** Returns the hatch of a label's area as ECharts draws it; "none" if it has none. */
-export function decalOf(style: Style): object | "none" {
+/** Returns the hatch of a label's area as ECharts draws it; null if it has none. */
+export function decalOf(style: Style): object | null {
   const hatch = HATCHES[style.hatch];
-  if (!hatch) return "none";
+  if (!hatch) return null;
   const ink = [1, 3, 5].map((start) => Number.parseInt(style.ink.slice(start, start + 2), 16));
   return { ...hatch, color: `rgba(${ink.join(",")},${hatchOpacity})` };
 }

@@ -3,20 +3,20 @@ import type { Colours } from "../lib/theme";
 export const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 
 /** Returns what all charts have in common. Tooltips are drawn on the canvas: HTML ones would break the page's CSP. */
-export function baseOf({ ink, muted, line, paper }: Colours, isCalm: boolean) {
+export function baseOf({ ink, muted, line, paper, scale }: Colours, isCalm: boolean) {
   return {
     backgroundColor: "transparent",
     animation: !isCalm,
     animationDuration: 500,
     animationDurationUpdate: 300,
-    textStyle: { fontFamily: FONT, color: ink, fontSize: 12 },
+    textStyle: { fontFamily: FONT, color: ink, fontSize: 12 * scale },
     tooltip: {
       renderMode: "richText",
       backgroundColor: paper,
       borderColor: line,
       borderWidth: 1,
       padding: [8, 12],
-      textStyle: { color: ink, fontFamily: FONT, fontSize: 12, lineHeight: 18 },
+      textStyle: { color: ink, fontFamily: FONT, fontSize: 12 * scale, lineHeight: 18 * scale },
       axisPointer: { lineStyle: { color: muted, type: "solid", width: 1 } },
       confine: true,
       transitionDuration: 0,
@@ -25,11 +25,11 @@ export function baseOf({ ink, muted, line, paper }: Colours, isCalm: boolean) {
 }
 
 /** Returns the look of an axis. */
-export function axisLook({ muted, line }: Colours) {
+export function axisLook({ muted, line, scale }: Colours) {
   return {
     axisLine: { lineStyle: { color: line } },
     axisTick: { show: false },
-    axisLabel: { color: muted, fontFamily: FONT, fontSize: 12, hideOverlap: true },
+    axisLabel: { color: muted, fontFamily: FONT, fontSize: 12 * scale, hideOverlap: true },
     splitLine: { lineStyle: { color: line, width: 1 } },
   };
 }

@@ -8,15 +8,18 @@ const NAME = "emostream.theme";
 /** The theme that the reader has chosen. */
 export const theme = signal<Theme>(THEMES.find((one) => one === document.documentElement.dataset.theme) ?? "system");
 
-/** The colours of the page as "#rrggbb", for what is drawn on a canvas. They change with the theme. */
+/** The look of the page, for what is drawn on a canvas. It changes with the theme, and with the size of the window. */
 export const colours = signal(readColours());
 
+/** Colours are "#rrggbb". */
 export interface Colours {
   ink: string;
   muted: string;
   line: string;
   paper: string;
   isDark: boolean;
+  /** How much larger texts are than on a desk: the root's font size over 16 px. */
+  scale: number;
 }
 
 /** Keep the page, the storage and the colours in step with the theme. Call it once. */
@@ -34,6 +37,10 @@ export function startTheme(): void {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     colours.value = readColours();
   });
+  addEventListener("resize", () => {
+    const found = readColours();
+    if (found.scale !== colours.peek().scale) colours.value = found;
+  });
 }
 
 function readColours(): Colours {
@@ -46,5 +53,6 @@ function readColours(): Colours {
   };
   const [ink, muted, line, paper] = [read("--ink"), read("--muted"), read("--line"), read("--card")];
   probe.remove();
-  return { ink, muted, line, paper, isDark: Number.parseInt(paper.slice(1, 3), 16) < 128 };
+  const scale = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+  return { ink, muted, line, paper, isDark: Number.parseInt(paper.slice(1, 3), 16) < 128, scale };
 }

@@ -1,3 +1,12 @@
+import { get } from "../api/client";
+import { useAnswer } from "../api/use-answer";
+
+/** What to do if the system has no posts of any keyword; nothing if it has. Show it where there are no posts. */
+export function EmptySystem() {
+  const { data } = useAnswer((signal) => get("/v1/keywords", { query: { limit: 1 }, signal }), []);
+  return data.value?.keywords.length === 0 ? <Empty /> : null;
+}
+
 /** What to do when the system has no posts at all. */
 export function Empty() {
   return (

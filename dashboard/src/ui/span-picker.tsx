@@ -6,7 +6,7 @@ interface Props {
   onChange: (changes: { span?: Span; until?: number | null }) => void;
 }
 
-const when = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const when = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 
 /** Chooses a span, and whether it ends now or at a fixed time. */
 export function SpanPicker({ span, until, onChange }: Props) {

@@ -3,7 +3,7 @@ import { capital, count, percent } from "../../lib/format";
 import { moment, oneOf, text, useQueryParams } from "../../lib/params";
 import { SPAN_NAMES, SPANS } from "../../lib/spans";
 import { keywordName } from "../../lib/text";
-import { Empty } from "../../ui/empty";
+import { EmptySystem } from "../../ui/empty";
 import { KeywordField } from "../../ui/keyword-field";
 import { Notice } from "../../ui/notice";
 import { SpanPicker } from "../../ui/span-picker";
@@ -27,7 +27,6 @@ export default function Now() {
   const { windows, axis, size, problem, reload } = useWindows(keyword, span, until);
   const shares = useMemo(() => windows && sharesOf(windows), [windows]);
   const name = `${keywordName(keyword)} ${span}`;
-  const hasNothing = keyword === "*" && until === null && span === "90d" && shares?.total === 0;
   return (
     <>
       <div class="lead">
@@ -41,7 +40,7 @@ export default function Now() {
       </div>
       {problem && <Notice problem={problem} retry={reload} />}
       {shares && <Headline shares={shares} span={SPAN_NAMES[span]} isLive={until === null} />}
-      {hasNothing && <Empty />}
+      {shares?.total === 0 && <EmptySystem />}
       {shares ? (
         <div class="grid now">
           <Ring shares={shares} name={name} />

@@ -3,21 +3,30 @@ import { Chart } from "../../chart/chart";
 import { decalOf } from "../../chart/decal";
 import { FONT } from "../../chart/theme";
 import { capital, compact, count, percent } from "../../lib/format";
-import { stylesOf, visibleOn } from "../../lib/palette";
+import { pageStyles } from "../../lib/label-styles";
 import { isolated } from "../../lib/text";
-import type { Colours } from "../../lib/theme";
+import { type Colours, colours } from "../../lib/theme";
 import { Swatch } from "../../ui/swatch";
 import { Text } from "../../ui/text";
 import type { Shares } from "./shares";
 
 /** The distribution of emotions as a ring, with a list that has the figures. */
 export function Ring({ shares, name }: { shares: Shares; name: string }) {
-  const styles = useMemo(() => stylesOf(shares.labels.map(({ label }) => label)), [shares]);
+  const look = colours.value;
+  const styles = useMemo(
+    () =>
+      pageStyles(
+        shares.labels.map(({ label }) => label),
+        look,
+      ),
+    [shares, look],
+  );
   const option = useCallback(
-    ({ paper, ink, muted }: Colours) => ({
+    ({ ink, muted, scale }: Colours) => ({
       tooltip: { trigger: "item" },
       series: [
         {
+          id: "ring",
           type: "pie",
           radius: ["62%", "94%"],
           startAngle: 90,
@@ -32,11 +41,15 @@ export function Ring({ shares, name }: { shares: Shares; name: string }) {
           data: shares.labels.map(({ label, count: posts }) => {
             const style = styles.get(label);
             if (!style) return { name: isolated(label), value: posts };
-            const color = visibleOn(style.colour, paper, ink, 1.6);
-            return { name: isolated(capital(label)), value: posts, itemStyle: { color, decal: decalOf(style) } };
+            return {
+              name: isolated(capital(label)),
+              value: posts,
+              itemStyle: { color: style.colour, decal: decalOf(style) },
+            };
           }),
         },
         {
+          id: "total",
           type: "pie",
           radius: [0, 1],
           silent: true,
@@ -45,8 +58,8 @@ export function Ring({ shares, name }: { shares: Shares; name: string }) {
             position: "center",
             formatter: `{figure|${compact(shares.total)}}\n{unit|${shares.total === 1 ? "post" : "posts"}}`,
             rich: {
-              figure: { fontSize: 34, fontWeight: 600, fontFamily: FONT, color: ink, lineHeight: 40 },
-              unit: { fontSize: 13, fontFamily: FONT, color: muted, lineHeight: 18 },
+              figure: { fontSize: 34 * scale, fontWeight: 600, fontFamily: FONT, color: ink, lineHeight: 40 * scale },
+              unit: { fontSize: 13 * scale, fontFamily: FONT, color: muted, lineHeight: 18 * scale },
             },
           },
           itemStyle: { color: "transparent" },
@@ -62,7 +75,11 @@ export function Ring({ shares, name }: { shares: Shares; name: string }) {
     <Chart
       class="ring"
       title="Emotions"
-      name={`emotions ${name}`}
+      context={name}
+      legend={ranked.flatMap(({ label, share }) => {
+        const style = styles.get(label);
+        return style ? [{ name: `${capital(label)} ${percent(share)}`, style }] : [];
+      })}
       summary={`Ring of the emotions in ${count(shares.total)} posts. The most frequent: ${first.join(", ")}.`}
       table={{
         columns: ["emotion", "posts", "share in %"],

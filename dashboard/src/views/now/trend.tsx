@@ -3,9 +3,9 @@ import { Chart } from "../../chart/chart";
 import { dashOf } from "../../chart/decal";
 import { axisLook } from "../../chart/theme";
 import { capital, compact, count, moment, percent } from "../../lib/format";
-import { stylesOf, visibleOn } from "../../lib/palette";
+import { pageStyles } from "../../lib/label-styles";
 import { isolated } from "../../lib/text";
-import type { Colours } from "../../lib/theme";
+import { type Colours, colours } from "../../lib/theme";
 import { Swatch } from "../../ui/swatch";
 import { Text } from "../../ui/text";
 import type { Shares } from "./shares";
@@ -28,12 +28,20 @@ interface Hovered {
 
 /** One line per emotion over time: its share of the posts, or its number. */
 export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
-  const styles = useMemo(() => stylesOf(shares.labels.map(({ label }) => label)), [shares]);
+  const page = colours.value;
+  const styles = useMemo(
+    () =>
+      pageStyles(
+        shares.labels.map(({ label }) => label),
+        page,
+      ),
+    [shares, page],
+  );
   const seconds = axis.length * size;
   const isShare = measure === "share";
   const option = useCallback(
-    (colours: Colours) => {
-      const look = axisLook(colours);
+    (current: Colours) => {
+      const look = axisLook(current);
       return {
         grid: { left: 4, right: 12, top: 14, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
         tooltip: {
@@ -52,7 +60,7 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
         yAxis: {
           type: "value",
           min: 0,
-          ...(isShare ? { max: (extent: { max: number }) => Math.min(1, extent.max || 1) } : { minInterval: 1 }),
+          minInterval: isShare ? 0 : 1,
           splitNumber: 4,
           ...look,
           axisLine: { show: false },
@@ -61,8 +69,9 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
         series: shares.series.map((one) => {
           const style = styles.get(one.label);
           const values = isShare ? one.shares : one.counts;
-          const color = style ? visibleOn(style.colour, colours.paper, colours.ink, 1.6) : colours.muted;
+          const color = style?.colour ?? current.muted;
           return {
+            id: one.label,
             name: isolated(capital(one.label)),
             type: "line",
             data: values.map((value, index) => [axis[index], value]),
@@ -70,10 +79,17 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
             // A window between two gaps is no line, so it is a point.
             symbol: "circle",
             showAllSymbol: true,
-            symbolSize: (_: unknown, { dataIndex }: { dataIndex: number }) => (isAlone(values, dataIndex) ? 6 : 0),
-            lineStyle: { width: 2, color, type: style ? dashOf(style) : "solid", cap: "round", join: "round" },
+            symbolSize: (_: unknown, { dataIndex }: { dataIndex: number }) =>
+              isAlone(values, dataIndex) ? 6 * current.scale : 0,
+            lineStyle: {
+              width: 2 * current.scale,
+              color,
+              type: style ? dashOf(style) : "solid",
+              cap: "round",
+              join: "round",
+            },
             itemStyle: { color },
-            emphasis: { focus: "series", lineStyle: { width: 3 } },
+            emphasis: { focus: "series", lineStyle: { width: 3 * current.scale } },
           };
         }),
       };
@@ -85,7 +101,11 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
     <Chart
       class="trend"
       title={isShare ? "Share over time" : "Posts over time"}
-      name={`trend ${name}`}
+      context={name}
+      legend={shares.labels.flatMap(({ label }) => {
+        const style = styles.get(label);
+        return style ? [{ name: capital(label), style }] : [];
+      })}
       aside={
         <fieldset class="segments small">
           <legend class="visually-hidden">Measure</legend>
