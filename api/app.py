@@ -21,7 +21,7 @@ from api.outer_middleware import OuterMiddleware
 from api.pages import PageFile, PageMiddleware, read_pages
 from api.resources import Resources
 from api.responses import PROBLEM_SCHEMA
-from api.routes import audit, health, keywords, live, model, posts, query, texts, windows
+from api.routes import audit, health, keywords, live, model, posts, query, status, texts, windows
 from streams import __version__
 
 GZIP_FROM_BYTES = 1_024
@@ -74,7 +74,7 @@ def _description() -> dict[str, Any]:
 
 
 def _add_routes(app: FastAPI) -> None:
-    for routes in (query, texts, windows, keywords, posts, live, model, audit, health):
+    for routes in (query, texts, windows, keywords, posts, live, model, status, audit, health):
         app.include_router(routes.router)
     app.include_router(live.sockets)
     app.add_api_route("/", _to_documentation, include_in_schema=False)

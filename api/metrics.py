@@ -33,6 +33,12 @@ class ApiMetrics:
             lambda: self.in_flight
         )
         self.live_clients = Gauge("emostream_live_clients", "Clients of live streams.", registry=registry)
+        self.live_failures = Counter(
+            "emostream_live_feed_failures",
+            "Failures to read a topic for the live streams. Reading begins again.",
+            ["topic"],
+            registry=registry,
+        )
         # `labels` checks and joins its arguments under a lock each time. There are few routes and statuses.
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}

@@ -40,6 +40,7 @@ def checks(resources: Resources) -> list[Check]:
         Check("postgres", False, lambda: _postgres(resources)),
         *([] if fetch is None else [Check("fetch", False, fetch.check)]),
         Check("kafka", False, lambda: _kafka(resources)),
+        Check("live streams", False, lambda: _live(resources)),
         Check("model store", False, lambda: _model_store(resources)),
     ]
 
@@ -69,6 +70,12 @@ async def _postgres(resources: Resources) -> None:
 async def _kafka(resources: Resources) -> None:
     """Live streams have nothing new without Kafka."""
     await asyncio.to_thread(resources.kafka.topic_ids, [resources.settings.topic_windows])
+
+
+async def _live(resources: Resources) -> None:
+    """A feed that fails begins again by itself; meanwhile its clients have nothing new."""
+    if resources.live.problem is not None:
+        raise UnavailableError(resources.live.problem)
 
 
 async def _model_store(resources: Resources) -> None:

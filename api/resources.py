@@ -11,11 +11,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.json_answers import JsonAnswers
-from api.live.feed import KafkaFeed, post_events, window_events
+from api.live.feed import MOST_POSTS, KafkaFeed, post_events, window_events
 from api.live.hub import LiveHub
 from api.metrics import ApiMetrics
 from api.models.health import Readiness
 from api.pictures import draw
+from api.status import StatusReader
 from connectors.kafka.admin import KafkaAdmin
 from connectors.postgres_pool import PostgresPool
 from connectors.redis import RedisClient
@@ -57,6 +58,7 @@ class Resources:
         fetch: searches networks for posts; None if no source is configured.
         answers: answers questions.
         kafka: asks Kafka whether it answers.
+        status: reads the state of the application.
         checking: the check of all parts that is under way, which requests share; they need no authentication.
         access: admits callers.
         live: the events of the live streams.
@@ -74,6 +76,7 @@ class Resources:
     fetch: NetworkFetch | None
     answers: JsonAnswers
     kafka: KafkaAdmin
+    status: StatusReader
     checking: SingleFlight[Readiness]
     access: Access
     live: LiveHub
@@ -134,7 +137,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         answers = JsonAnswers(cached_engine, cache, draw, asked.asked)
         checking: SingleFlight[Readiness] = SingleFlight()
         stack.push_async_callback(checking.close)
-        live = LiveHub(_feeds(settings), most_clients=settings.api_max_streams)
+        status = StatusReader(settings, postgres=pool, models=serving.current)
+        stack.push_async_callback(status.close)
+        live = LiveHub(_feeds(settings, metrics), most_clients=settings.api_max_streams)
         stack.callback(live.close)
         metrics.live_clients.set_function(lambda: live.clients)
         yield Resources(
@@ -148,6 +153,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             fetch,
             answers,
             KafkaAdmin(replace(kafka_config(settings), timeout_s=KAFKA_CHECK_S)),
+            status,
             checking,
             access,
             live,
@@ -156,11 +162,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
 
 
-def _feeds(settings: Settings) -> list[KafkaFeed]:
+def _feeds(settings: Settings, metrics: ApiMetrics) -> list[KafkaFeed]:
     kafka, group = kafka_config(settings), f"{settings.group_prefix}-api"
+    windows, posts = settings.topic_windows, settings.topic_classified
+    failures = metrics.live_failures
     return [
-        KafkaFeed(kafka, settings.topic_windows, group=group, events_of=window_events),
-        KafkaFeed(kafka, settings.topic_classified, group=group, events_of=post_events),
+        KafkaFeed(kafka, windows, group=group, events_of=window_events, on_failure=failures.labels(windows).inc),
+        KafkaFeed(
+            kafka, posts, group=group, events_of=post_events, most=MOST_POSTS, on_failure=failures.labels(posts).inc
+        ),
     ]
 
 

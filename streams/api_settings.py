@@ -52,6 +52,14 @@ class ApiSettings(ServerSettings):
     api_live_interval_s: float = Field(
         2.0, ge=0.05, le=3_600, description="Least seconds between two events with the same window on a live stream."
     )
+    api_live_posts_interval_s: float = Field(
+        0.25, ge=0.05, le=3_600, description="Least seconds between two events with posts on a live stream."
+    )
+    api_sink_url: Endpoint | None = Field(
+        None,
+        description="Address of the sink's web server, whose gate `GET /v1/status` shows; empty for that of a sink on "
+        "this machine (EMOSTREAM_WEB_BIND, EMOSTREAM_SINK_WEB_PORT).",
+    )
     oidc_issuer: Endpoint | None = Field(
         None, description="Issuer (`iss`) of the bearer tokens that the HTTP service accepts; empty for none."
     )

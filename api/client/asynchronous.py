@@ -19,6 +19,7 @@ from api.models.audit import AuditAnswer
 from api.models.health import Readiness
 from api.models.live import LiveMessage
 from api.models.query import PlotFormat, PlotKind, QueryAnswer, QueryRequest
+from api.models.status import StatusAnswer
 from api.models.texts import Analysis, Prediction
 from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, Window
 
@@ -125,6 +126,10 @@ class AsyncClient:
     async def audit(self) -> AuditAnswer:
         """Returns the result of the last audit."""
         return await self._send(calls.audit())
+
+    async def status(self) -> StatusAnswer:
+        """Returns the state of the application: what comes in, how late it is, what waits, and why."""
+        return await self._send(calls.status())
 
     async def ready(self) -> Readiness:
         """Returns the health of each part."""

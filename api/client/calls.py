@@ -15,6 +15,7 @@ from api.client.errors import ApiError
 from api.models.audit import AuditAnswer
 from api.models.health import Readiness
 from api.models.query import QueryAnswer, QueryRequest
+from api.models.status import StatusAnswer
 from api.models.texts import (
     AnalyzeAnswer,
     AnalyzeRequest,
@@ -104,6 +105,11 @@ def model() -> Call[ModelAnswer]:
 def audit() -> Call[AuditAnswer]:
     """Get the result of the last audit."""
     return Call("GET", "/v1/audit", AuditAnswer)
+
+
+def status() -> Call[StatusAnswer]:
+    """Get the state of the application."""
+    return Call("GET", "/v1/status", StatusAnswer)
 
 
 def ready() -> Call[Readiness]:

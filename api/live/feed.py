@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import Message
 
+from api.live.hub import Receiver
 from api.live.ring import Event, Kind
 from connectors.errors import ConnectorError
 from connectors.kafka.batch import UnreadableBatch
@@ -32,10 +33,25 @@ MOST_POSTS = 200
 
 
 class KafkaFeed:
-    """Follows one topic from its end, and turns its records into events. It may be started again after a stop."""
+    """Follows one topic from its end, and turns its records into events. It may be started again after a stop.
+
+    It begins again after every error, also after a defect: a thread that ends silently would leave its clients without
+    news, and nobody would know.
+
+    Attributes:
+        problem: why nothing is read now; None if it is, or if nobody wants it.
+    """
 
     def __init__(
-        self, kafka: KafkaConfig, topic: str, *, group: str, events_of: Callable[[Sequence[Message]], list[Event]]
+        self,
+        kafka: KafkaConfig,
+        topic: str,
+        *,
+        group: str,
+        events_of: Callable[[Sequence[Message]], list[Event]],
+        most: int | None = None,
+        on_failure: Callable[[], None] = lambda: None,
+        pause_s: float = PAUSE_S,
     ) -> None:
         """Prepare a feed; nothing is read yet.
 
@@ -44,23 +60,32 @@ class KafkaFeed:
             topic: the topic.
             group: a group name, which librdkafka requires and does not use here.
             events_of: returns the events of records.
+            most: the most records of a take that are used, the newest ones; None for all. The others are skipped.
+            on_failure: called when reading has failed.
+            pause_s: seconds until Kafka is tried again after an error.
         """
+        self.problem: str | None = None
         self._kafka = kafka
         self._topic = topic
         self._group = group
         self._events_of = events_of
+        self._most = most
+        self._on_failure = on_failure
+        self._pause_s = pause_s
         self._stop = threading.Event()
 
-    def start(self, publish: Callable[[Sequence[Event]], None], lose: Callable[[], None]) -> None:
-        """Begin with new records, in a thread that calls `publish` with events, and `lose` if some were missed."""
+    def start(self, into: Receiver) -> None:
+        """Begin with new records, in a thread that hands them to `into`."""
         self._stop = stop = threading.Event()
-        threading.Thread(target=self._run, args=(stop, publish, lose), name=f"live-{self._topic}", daemon=True).start()
+        self.problem = None
+        threading.Thread(target=self._run, args=(stop, into), name=f"live-{self._topic}", daemon=True).start()
 
     def stop(self) -> None:
         """Stop to read; the thread ends soon."""
         self._stop.set()
+        self.problem = None
 
-    def _run(self, stop: threading.Event, publish: Callable[[Sequence[Event]], None], lose: Callable[[], None]) -> None:
+    def _run(self, stop: threading.Event, into: Receiver) -> None:
         failing = False
         while not stop.is_set():
             try:
@@ -69,33 +94,39 @@ class KafkaFeed:
                     follower.begin(None, at_end=True)
                     if failing:
                         logger.info("the live streams follow %s again", self._topic)
-                        failing = False
-                        lose()
-                    self._follow(follower, stop, publish, lose)
+                        failing, self.problem = False, None
+                        into.lose()
+                    self._follow(follower, stop, into)
                 finally:
                     follower.close()
-            except ConnectorError as exc:
-                if not failing:
-                    logger.warning("the live streams wait for %s: %s", self._topic, redact(str(exc)))
+            except Exception as exc:  # noqa: BLE001 - it is logged and counted, and the readiness tells of it
+                self._failed(stop, exc, again=failing)
                 failing = True
-                stop.wait(PAUSE_S)
+                stop.wait(self._pause_s)
 
-    def _follow(
-        self,
-        follower: TopicFollower,
-        stop: threading.Event,
-        publish: Callable[[Sequence[Event]], None],
-        lose: Callable[[], None],
-    ) -> None:
+    def _failed(self, stop: threading.Event, exc: Exception, *, again: bool) -> None:
+        reason = redact(str(exc)) if isinstance(exc, ConnectorError) else f"a defect: {exc!r}"
+        if not stop.is_set():
+            self.problem = f"the live streams wait for {self._topic}: {reason}"
+        self._on_failure()
+        if not isinstance(exc, ConnectorError):
+            logger.error("reading %s for the live streams failed, and begins again", self._topic, exc_info=exc)
+        elif not again:
+            logger.warning("the live streams wait for %s: %s", self._topic, reason)
+
+    def _follow(self, follower: TopicFollower, stop: threading.Event, into: Receiver) -> None:
         while not stop.is_set():
             messages = []
             for taken in follower.take(TAKE, TAKE_S):
                 if isinstance(taken, UnreadableBatch):
-                    lose()
+                    into.lose()
                 else:
                     messages.append(taken)
+            if self._most is not None and len(messages) > self._most:
+                into.skip(len(messages) - self._most)
+                messages = messages[-self._most :]
             if events := self._events_of(messages):
-                publish(events)
+                into.publish(events)
 
 
 def window_events(messages: Sequence[Message]) -> list[Event]:
@@ -117,9 +148,9 @@ def window_events(messages: Sequence[Message]) -> list[Event]:
 
 
 def post_events(messages: Sequence[Message]) -> list[Event]:
-    """Returns an event for each of the latest `MOST_POSTS` posts. Each belongs to its keywords and to `*`."""
+    """Returns an event for each post. It belongs to its keywords and to `*`."""
     events = []
-    for message in messages[-MOST_POSTS:]:
+    for message in messages:
         value = message.value()
         try:
             post = ClassifiedPost.from_json(value)

@@ -22,11 +22,33 @@ MOST_BYTES = 24 * 1024 * 1024
 """The most events of a ring, and the most bytes of their content."""
 
 
-class Feed(Protocol):
-    """Reads a topic in a thread of its own."""
+class Receiver(Protocol):
+    """Takes what a feed reads. Its methods may be called from any thread."""
 
-    def start(self, publish: Callable[[Sequence[Event]], None], lose: Callable[[], None]) -> None:
-        """Begin with new records. Both functions may be called from any thread."""
+    def publish(self, events: Sequence[Event]) -> None:
+        """Take events."""
+        ...
+
+    def lose(self) -> None:
+        """Take note that some were missed."""
+        ...
+
+    def skip(self, posts: int) -> None:
+        """Take note that posts were left out on purpose."""
+        ...
+
+
+class Feed(Protocol):
+    """Reads a topic in a thread of its own.
+
+    Attributes:
+        problem: why nothing is read now; None if it is, or if nobody wants it.
+    """
+
+    problem: str | None
+
+    def start(self, into: Receiver) -> None:
+        """Begin with new records."""
         ...
 
     def stop(self) -> None:
@@ -82,6 +104,11 @@ class LiveHub:
         while self.ring.last_id <= cursor:
             await self._change.wait()
 
+    @property
+    def problem(self) -> str | None:
+        """Why clients do not get news now; None if they do."""
+        return next((feed.problem for feed in self._feeds if feed.problem is not None), None)
+
     def close(self) -> None:
         """Stop the feeds. What they have brought stays in the ring, but later events will be missing."""
         if self._stopping is not None:
@@ -101,14 +128,8 @@ class LiveHub:
         self._running = True
         if self.ring.last_id:
             self._lose()  # nothing was read meanwhile
-        loop = asyncio.get_running_loop()
-
-        def in_loop(function: Callable[[], None]) -> None:
-            with suppress(RuntimeError):  # the loop has been closed: the process ends
-                loop.call_soon_threadsafe(function)
-
         for feed in self._feeds:
-            feed.start(lambda events: in_loop(lambda: self._put(events)), lambda: in_loop(self._lose))
+            feed.start(_IntoLoop(self, asyncio.get_running_loop()))
 
     def _put(self, events: Sequence[Event]) -> None:
         self.ring.put(events)
@@ -118,6 +139,31 @@ class LiveHub:
         self.ring.lose()
         self._wake()
 
+    def _skip(self, posts: int) -> None:
+        self.ring.skip(posts)
+        self._wake()
+
     def _wake(self) -> None:
         change, self._change = self._change, asyncio.Event()
         change.set()
+
+
+class _IntoLoop:
+    """Hands what feeds read to a hub, in the event loop of the hub."""
+
+    def __init__(self, hub: LiveHub, loop: asyncio.AbstractEventLoop) -> None:
+        self._hub = hub
+        self._loop = loop
+
+    def publish(self, events: Sequence[Event]) -> None:
+        self._call(lambda: self._hub._put(events))
+
+    def lose(self) -> None:
+        self._call(self._hub._lose)
+
+    def skip(self, posts: int) -> None:
+        self._call(lambda: self._hub._skip(posts))
+
+    def _call(self, function: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop has been closed: the process ends
+            self._loop.call_soon_threadsafe(function)

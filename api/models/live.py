@@ -27,4 +27,9 @@ class LiveMessage(BaseModel):
     event: Literal["update", "gap"] = Field(description="After a `gap`, read the windows again: some may be missing.")
     windows: list[Window] = Field([], description="Windows that have changed, each in its newest state.")
     posts: list[LivePost] = Field([], description="New posts.")
+    skipped_posts: int = Field(
+        0,
+        description="Posts that were left out since the last update, because there are too many. Some of them may not "
+        "have the keywords of the client.",
+    )
     reason: str | None = Field(None, description="Why there is a gap.")

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocketState
 from api.guarded import admit, needing, still_admitted
 from api.live.hub import LiveHub
 from api.live.ring import Kind
-from api.live.stream import Message, MessageKind, Subscription, messages
+from api.live.stream import Intervals, Message, MessageKind, Subscription, messages
 from api.models.base import Keyword
 from api.origins import may_connect
 from api.problems import ProblemError, problem_of, problem_response
@@ -35,7 +35,7 @@ Kinds = Annotated[list[Kind], Query(alias="kind", min_length=1, max_length=len(K
 _EXAMPLE = """\
 id: 5f1c22aa-17
 event: update
-data: {"windows":[{"keyword":"coffee","size":60,"count":12}],"posts":[]}
+data: {"windows":[{"keyword":"coffee","size":60,"count":12}],"posts":[],"skipped_posts":0}
 
 """
 
@@ -56,9 +56,10 @@ async def stream(
 ) -> Response:
     """Follow changed windows and new posts as server-sent events.
 
-    An `update` has the windows that have changed since the last one, each in its newest state, and new posts. After a
-    `gap`, read the windows again: something may be missing. A client resumes with the header `Last-Event-ID`, as
-    browsers do by themselves.
+    An `update` has the windows that have changed since the last one, each in its newest state, and new posts. Posts
+    come more often than windows. If more come than a client can show, the newest ones are sent, and `skipped_posts` has
+    the number of the others. After a `gap`, read the windows again: something may be missing. A client resumes with the
+    header `Last-Event-ID`, as browsers do by themselves.
     """
     if resources.stop.is_set():
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the process stops", kind="stopping", retry_after_s=1)
@@ -169,6 +170,6 @@ def _messages(
         resources.stop,
         Subscription(frozenset(keywords), frozenset(kinds)),
         last_id=last_id,
-        interval_s=resources.settings.api_live_interval_s,
+        intervals=Intervals(resources.settings.api_live_interval_s, resources.settings.api_live_posts_interval_s),
         admitted=lambda: still_admitted(connection, Scope.LIVE),
     )

@@ -194,6 +194,18 @@ class OffsetReader:
         offset = self._offsets_at(topic, {partition: appended_ms}, Deadline(self._timeout_s))[partition]
         return offset if offset >= 0 else None
 
+    def all_offsets_at(
+        self, topic: str, partitions: Sequence[int], appended_ms: int, deadline: Deadline | None = None
+    ) -> dict[int, int | None]:
+        """Returns the same for several partitions, with one request for all of a broker.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or rejected the call.
+        """
+        deadline = deadline or Deadline(self._timeout_s)
+        found = self._offsets_at(topic, dict.fromkeys(partitions, appended_ms), deadline)
+        return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
+
     def between(
         self,
         topic: str,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from api.live.ring import Event, EventRing, Kind
 
-WINDOWS = frozenset({Kind.WINDOW})
+WINDOWS = Kind.WINDOW
 
 
 def window(keyword: str, number: int = 0, start: str = "12:00", data: bytes | None = None) -> Event:
@@ -30,8 +30,7 @@ def test_a_newer_state_replaces_the_older_one() -> None:
 def test_a_post_belongs_to_each_of_its_keywords_and_comes_once() -> None:
     events = ring()
     events.put([Event(Kind.POST, "0-1", ("*", "tea", "milk"), b"x")])
-    both = frozenset(Kind)
-    assert len(events.since(0, {"tea", "milk", "*"}, both, 10).events) == 1
+    assert len(events.since(0, {"tea", "milk", "*"}, Kind.POST, 10).events) == 1
     assert events.since(0, {"tea"}, WINDOWS, 10).events == []
 
 
@@ -77,12 +76,38 @@ def test_more_than_fit_into_an_update_are_a_gap() -> None:
     assert found.gap
 
 
+def post(number: int) -> Event:
+    return Event(Kind.POST, f"0-{number}", ("*",), b"x")
+
+
+def test_posts_that_do_not_fit_are_skipped_and_counted() -> None:
+    events = ring()
+    events.put([post(number) for number in range(5)])
+    events.skip(7)
+    found = events.since(0, {"*"}, Kind.POST, 2)
+    assert [event.key for event in found.events] == ["0-3", "0-4"]
+    assert (found.gap, found.skipped) == (False, 3 + 7)
+    assert events.since(found.cursor, {"*"}, Kind.POST, 2).skipped == 0
+    assert events.since(0, {"*"}, WINDOWS, 2).skipped == 0
+
+
+def test_a_dropped_post_is_no_gap_of_windows() -> None:
+    events = ring(most_events=2)
+    events.put([post(1), post(2), post(3)])
+    assert events.since(0, {"*"}, Kind.POST, 10).gap
+    assert not events.since(0, {"*"}, WINDOWS, 10).gap
+
+
 def test_only_own_ids_are_known() -> None:
     events, other = ring(), ring()
-    events.put([window("a")])
-    assert events.cursor_of(events.id_of(1)) == 1
-    for id_ in (other.id_of(1), events.id_of(2), f"{events.epoch}-", f"{events.epoch}-x", "", "1", "²"):
-        assert events.cursor_of(id_) is None
+    events.put([window("a"), window("b")])
+    assert events.cursors_of(events.id_of(1), 1) == [1]
+    assert events.cursors_of(events.id_of(1), 2) == [1, 1]
+    assert events.cursors_of(events.id_of(1, 2), 2) == [1, 2]
+    unknown = (other.id_of(1), events.id_of(3), events.id_of(1, 3), events.id_of(), events.id_of(1, 1, 1))
+    for id_ in (*unknown, f"{events.epoch}-", f"{events.epoch}-x", f"{events.epoch}-1-", "", "1", "²"):
+        assert events.cursors_of(id_, 2) is None
+    assert events.cursors_of(events.id_of(1, 2), 1) is None
 
 
 @given(

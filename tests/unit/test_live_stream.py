@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
-from api.live.hub import LiveHub
+from api.live.hub import LiveHub, Receiver
 from api.live.ring import Event, Kind
-from api.live.stream import Message, MessageKind, Subscription, messages
+from api.live.stream import MOST_POSTS, Intervals, Message, MessageKind, Subscription, messages
 from api.problems import ProblemError
 
 TEA = Subscription(frozenset({"tea"}), frozenset({Kind.WINDOW}))
@@ -19,13 +19,15 @@ TEA = Subscription(frozenset({"tea"}), frozenset({Kind.WINDOW}))
 class FakeFeed:
     """A feed whose events the test publishes."""
 
+    problem: str | None = None
+
     def __init__(self) -> None:
         self.runs = False
         self.starts = 0
         self.stopped = asyncio.Event()
 
-    def start(self, publish: Callable[[Sequence[Event]], None], lose: Callable[[], None]) -> None:
-        self.publish, self.lose = publish, lose
+    def start(self, into: Receiver) -> None:
+        self.publish, self.lose, self.skip = into.publish, into.lose, into.skip
         self.runs = True
         self.starts += 1
 
@@ -46,9 +48,19 @@ def counts(message: Message) -> list[int]:
 class Client:
     """Reads the messages of a stream one by one."""
 
-    def __init__(self, hub: LiveHub, stop: asyncio.Event, last_id: str | None = None, **times: float) -> None:
-        options = {"interval_s": 0.001, **times}
-        self._found: AsyncIterator[Message] = messages(hub, stop, TEA, last_id=last_id, **options)
+    def __init__(
+        self,
+        hub: LiveHub,
+        stop: asyncio.Event,
+        last_id: str | None = None,
+        *,
+        wanted: Subscription = TEA,
+        windows_s: float = 0.001,
+        posts_s: float = 0.001,
+        **times: float,
+    ) -> None:
+        intervals = Intervals(windows_s, posts_s)
+        self._found: AsyncIterator[Message] = messages(hub, stop, wanted, last_id=last_id, intervals=intervals, **times)
 
     async def next(self) -> Message:
         return await asyncio.wait_for(anext(self._found), 30)
@@ -68,6 +80,48 @@ async def test_an_update_has_the_newest_state_and_a_client_resumes() -> None:
         assert counts(await client.next()) == [3]
         resumed = Client(hub, stop, last_id=first.id)
         assert counts(await resumed.next()) == [3]
+
+
+BOTH = Subscription(frozenset({"tea", "*"}), frozenset(Kind))
+
+
+def post(number: int) -> Event:
+    return Event(Kind.POST, f"0-{number}", ("*",), b"%d" % number)
+
+
+async def test_posts_do_not_wait_for_windows() -> None:
+    feed, stop = FakeFeed(), asyncio.Event()
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        client = Client(hub, stop, wanted=BOTH, windows_s=3_600)
+        reading = asyncio.ensure_future(client.next())
+        await asyncio.sleep(0)
+        feed.publish([tea(1), post(1)])
+        first = await reading
+        assert json.loads(first.data) == {"windows": [{"count": 1}], "posts": [1], "skipped_posts": 0}
+        # The windows of the next hour wait, and the posts do not.
+        for number in range(2, 5):
+            feed.publish([tea(number), post(number)])
+            last = await client.next()
+            assert json.loads(last.data) == {"windows": [], "posts": [number], "skipped_posts": 0}
+        # A client that resumes gets the windows that it has not seen, and no post twice.
+        resumed = await Client(hub, stop, last.id, wanted=BOTH).next()
+        assert json.loads(resumed.data) == {"windows": [{"count": 4}], "posts": [], "skipped_posts": 0}
+
+
+async def test_more_posts_than_fit_are_counted_and_no_gap() -> None:
+    feed, stop = FakeFeed(), asyncio.Event()
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        reading = asyncio.ensure_future(Client(hub, stop, wanted=BOTH).next())
+        await asyncio.sleep(0)
+        feed.publish([post(number) for number in range(MOST_POSTS + 3)])
+        feed.skip(40)
+        found = await reading
+        assert found.kind is MessageKind.UPDATE
+        update = json.loads(found.data)
+        assert update["posts"] == list(range(3, MOST_POSTS + 3))
+        assert update["skipped_posts"] == 43
 
 
 async def test_an_unknown_id_is_a_gap() -> None:
@@ -133,7 +187,14 @@ async def test_a_stream_ends_when_its_caller_is_not_admitted_any_more() -> None:
     hub = LiveHub([feed], most_clients=2)
     with hub.client():
         found = messages(
-            hub, asyncio.Event(), TEA, last_id=None, interval_s=0, heartbeat_s=0.02, admitted=admitted, admitted_s=0.01
+            hub,
+            asyncio.Event(),
+            TEA,
+            last_id=None,
+            intervals=Intervals(0, 0),
+            heartbeat_s=0.02,
+            admitted=admitted,
+            admitted_s=0.01,
         )
         kinds = [message.kind async for message in found]
     assert (kinds, answers) == ([MessageKind.HEARTBEAT, MessageKind.HEARTBEAT, MessageKind.END], [])
@@ -151,7 +212,7 @@ async def test_kafka_is_read_while_there_are_clients_and_a_moment_longer() -> No
     cursor = hub.ring.last_id
     with hub.client():
         assert feed.starts == 2
-        assert hub.ring.since(cursor, {"tea"}, frozenset(Kind), 10).gap  # nothing was read meanwhile
+        assert hub.ring.since(cursor, {"tea"}, Kind.WINDOW, 10).gap  # nothing was read meanwhile
     hub.close()
 
 
