@@ -22,6 +22,7 @@ from streams.setting_problems import problems_of, unknown
 from streams.setting_types import (
     PREFIX,
     Address,
+    Endpoint,
     WindowSizes,
 )
 from streams.window_sizes import parse_sizes
@@ -169,6 +170,23 @@ class Settings(ApiSettings):
         ge=0,
         le=65_535,
         description="Port of the web server (/metrics) of `emostream ingest`; 0 turns it off.",
+    )
+
+    # Alerts
+    alert_channels: Path | None = Field(
+        None,
+        description="channels.toml with the channels that are told of incidents, and their secrets; empty for none. "
+        "Incidents then go to the topic, to Postgres and to the HTTP service only.",
+    )
+    alert_retry_h: float = Field(
+        24,
+        gt=0,
+        le=720,
+        description="Hours in which a message of an incident is sent again to a channel that does not accept it. It "
+        "fails after that.",
+    )
+    public_url: Endpoint | None = Field(
+        None, description="Address of the HTTP service for people, to which messages of incidents link; empty for none."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the log.")
 

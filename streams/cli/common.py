@@ -83,6 +83,8 @@ LIBRARY_LEVELS = {
     # Faust's transport, which reads the control topic only. It logs 40 errors a second while no broker answers; the
     # application's own clients log that once.
     "aiokafka": logging.CRITICAL,
+    # It may log addresses with tokens; `connectors.notify` returns what went wrong.
+    "apprise": logging.CRITICAL,
     # It logs every connection that is handed out, and every attempt while no server answers; callers get the error.
     "psycopg.pool": logging.CRITICAL,
 }
