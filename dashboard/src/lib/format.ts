@@ -2,7 +2,9 @@ const integer = new Intl.NumberFormat("en");
 const compactNumber = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 export const count = (value: number): string => integer.format(value);
-export const compact = (value: number): string => compactNumber.format(value);
+
+/** Returns a number in little room: in full below 10,000, and then as "12.3K". */
+export const compact = (value: number): string => (value < 10_000 ? count(value) : compactNumber.format(value));
 
 /** Returns a share from 0 to 1 as percent: one digit below 10 %, none above. */
 export function percent(share: number): string {

@@ -44,7 +44,7 @@ export function Ring({ shares, name }: { shares: Shares; name: string }) {
             return {
               name: isolated(capital(label)),
               value: posts,
-              itemStyle: { color: style.colour, decal: decalOf(style) },
+              itemStyle: { color: style.colour, decal: decalOf(style, scale) },
             };
           }),
         },

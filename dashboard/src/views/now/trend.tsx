@@ -84,7 +84,7 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
             lineStyle: {
               width: 2 * current.scale,
               color,
-              type: style ? dashOf(style) : "solid",
+              type: style ? dashOf(style, current.scale) : "solid",
               cap: "round",
               join: "round",
             },
