@@ -19,7 +19,9 @@ CASES = (
 
 def cases() -> str:
     """Returns lists of labels with their styles, as `styles_of` has them."""
-    styles = [{"labels": labels, "styles": {k: asdict(v) for k, v in palette.styles_of(labels).items()}} for labels in CASES]
+    styles = [
+        {"labels": labels, "styles": {k: asdict(v) for k, v in palette.styles_of(labels).items()}} for labels in CASES
+    ]
     return json.dumps(styles, indent=1)
 
 

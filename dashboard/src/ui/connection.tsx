@@ -1,7 +1,7 @@
 import { live } from "../live/live";
 
 const NAMES = {
-  idle: "Not following",
+  idle: "Not live",
   connecting: "Connecting",
   live: "Live",
   reconnecting: "Reconnecting",

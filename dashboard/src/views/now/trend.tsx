@@ -89,7 +89,8 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
               join: "round",
             },
             itemStyle: { color },
-            emphasis: { focus: "series", lineStyle: { width: 3 * current.scale } },
+            // The axis' tooltip emphasises all lines at once, which says nothing.
+            emphasis: { disabled: true },
           };
         }),
       };
