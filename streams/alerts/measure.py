@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from streams.alerts.rule import EmotionShare, Measure, Volume
+from streams.alerts.statistics import Interval, poisson_interval, wilson
 from streams.records import EmotionWindow, Record, to_ms
 
 
@@ -66,3 +69,44 @@ class Hour(Record, frozen=True):
     labels: Mapping[str, int]
     sentiments: Mapping[str, int]
     unsupported: int = 0
+
+
+class Measured(NamedTuple):
+    """A value and the numbers behind it.
+
+    Attributes:
+        value: in posts for a volume, in percent for a share.
+        part: the posts with the label; of a volume, all.
+        whole: the posts of which the value is a share; of a volume, all.
+    """
+
+    value: float
+    part: int
+    whole: int
+
+
+def counts_of(measure: Measure, counts: Reading | Hour) -> tuple[int, int]:
+    """Returns the posts that a measure counts, and those of which they are a part."""
+    if isinstance(measure, Volume):
+        posts = counts.count + counts.unsupported
+        return posts, posts
+    if isinstance(measure, EmotionShare):
+        return counts.labels.get(measure.label, 0), counts.count
+    return counts.sentiments.get(measure.label, 0), sum(counts.sentiments.values())
+
+
+def measured(measure: Measure, counts: Reading | Hour) -> Measured | None:
+    """Returns the value of a measure; None for a share of no posts, which is no data."""
+    part, whole = counts_of(measure, counts)
+    if isinstance(measure, Volume):
+        return Measured(float(whole), part, whole)
+    return Measured(100 * part / whole, part, whole) if whole else None
+
+
+def interval(measure: Measure, found: Measured) -> Interval:
+    """Returns the interval of 95 % for a value, in posts or percent."""
+    if isinstance(measure, Volume):
+        return poisson_interval(found.whole)
+    low, high = wilson(found.part, found.whole)
+    # Rounding must not put the value outside.
+    return Interval(min(100 * low, found.value), max(100 * high, found.value))
