@@ -173,20 +173,21 @@ class Settings(ApiSettings):
     )
 
     # Alerts
-    alert_channels: Path | None = Field(
-        None,
-        description="channels.toml with the channels that are told of incidents, and their secrets; empty for none. "
-        "Incidents then go to the topic, to Postgres and to the HTTP service only.",
+    alert_interval_ms: int = Field(
+        1_000, ge=50, le=60_000, description="Milliseconds between two rounds in which rules are evaluated."
     )
-    alert_retry_h: float = Field(
-        24,
-        gt=0,
-        le=720,
-        description="Hours in which a message of an incident is sent again to a channel that does not accept it. It "
-        "fails after that.",
+    alert_hold_ms: int = Field(
+        3_000,
+        ge=0,
+        le=600_000,
+        description="Milliseconds that the final windows of a span wait for each other, after that of all posts was "
+        "published. A window that comes later changes nothing, so this is the difference that workers may have.",
     )
-    public_url: Endpoint | None = Field(
-        None, description="Address of the HTTP service for people, to which messages of incidents link; empty for none."
+    alert_web_port: int = Field(
+        6062,
+        ge=0,
+        le=65_535,
+        description="Port of the web server (/metrics, /health) of `emostream alerts run`; 0 turns it off.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the log.")
 

@@ -43,7 +43,11 @@ class KeywordWindows(WindowReader):
     """Reads the windows of one keyword in a span. Tasks may share it."""
 
     async def in_span(self, keyword: str, span: Span) -> SpanRows:
-        """Returns the windows of a keyword in a span, from the current generation of the tables.
+        """Returns the windows of a keyword in a span; see `at_starts`."""
+        return await self.at_starts(keyword, span.size, span.starts)
+
+    async def at_starts(self, keyword: str, size: int, starts: Sequence[int]) -> SpanRows:
+        """Returns the windows of a keyword with given starts, from the current generation of the tables.
 
         The current generation is read after the windows. If it is the one that was read, then a rebuild had not begun
         to remove its tables, so that no window is missed. On one server all of it is one round trip.
@@ -54,17 +58,17 @@ class KeywordWindows(WindowReader):
         """
         for _ in range(_ATTEMPTS):
             tables = self.at(self.generation)
-            found, self.generation = await tables._read_span(keyword, span)
+            found, self.generation = await tables._read(keyword, size, starts)
             if self.generation == tables.generation:
                 return found
         raise UnavailableError("the window tables in Redis are being switched to rebuilt ones; try again")
 
-    async def _read_span(self, keyword: str, span: Span) -> tuple[SpanRows, int]:
+    async def _read(self, keyword: str, size: int, starts: Sequence[int]) -> tuple[SpanRows, int]:
         """Returns the windows of a keyword in this generation's tables, and the number of the current generation."""
         shard = shard_of(keyword, self.shards)
-        members = [WindowKey(keyword, span.size, start).member() for start in span.starts]
+        members = [WindowKey(keyword, size, start).member() for start in starts]
         pages = [members[start : start + _PAGE] for start in range(0, len(members), _PAGE)]
-        fields = ["complete_from", f"expired_to:{span.size}", "watermark"]
+        fields = ["complete_from", f"expired_to:{size}", "watermark"]
         with redis_errors("reading the windows of a keyword"):
             if isinstance(self._redis, RedisCluster):
                 # The keys lie on several nodes, which answer a pipeline in no fixed order.

@@ -1,60 +1,18 @@
-"""The sink's web server: `/metrics` for Prometheus, `/health` for a supervisor, `/status` for `emostream sink status`.
-
-Each request has a thread of its own, so that a slow client delays no other one. The pages need no other server, so they
-are served while Postgres or Kafka does not answer.
-"""
+"""The sink's web server: `/metrics`, `/health` for a supervisor, and `/status` for `emostream sink status`."""
 
 from __future__ import annotations
 
-import json
-import logging
-import socket
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
-from socketserver import ThreadingMixIn
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry
 
-from streams.process.listening import listen_errors
-from streams.redact import redact
+from streams.process.status_web import StatusWeb
 from streams.sink.report import Health, SinkReport
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
 
-logger = logging.getLogger(__name__)
-
-CLIENT_TIMEOUT_S = 10.0
-"""Seconds after which the connection of a silent client is closed."""
-
-POLL_S = 0.1
-"""Seconds between two checks of the server whether it is to stop."""
-
-JOIN_S = 2.0
-"""Seconds to wait for the thread to end."""
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = CLIENT_TIMEOUT_S
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - as the base class has it
-        logger.debug(format, *args)
-
-
-class SinkWeb:
-    """The web server, in a thread of its own. It is a context manager, and listens while it is entered."""
+class SinkWeb(StatusWeb):
+    """The web server of a sink."""
 
     def __init__(self, host: str, port: int, *, registry: CollectorRegistry, report: Callable[[], SinkReport]) -> None:
         """Prepare the server.
@@ -65,59 +23,14 @@ class SinkWeb:
             registry: The metrics that `/metrics` shows.
             report: Returns the current status of the sink; called from several threads.
         """
-        self._host = host
-        self._port = port
-        self._metrics = make_wsgi_app(registry)
-        self._report = report
-        self._server: WSGIServer | None = None
 
-    @property
-    def port(self) -> int:
-        """The port on which the server listens while it is entered."""
-        return self._port if self._server is None else self._server.server_port
+        def health() -> tuple[HTTPStatus, object]:
+            found = report()
+            code = HTTPStatus.SERVICE_UNAVAILABLE if found.health is Health.DANGER else HTTPStatus.OK
+            return code, {"status": found.health, "reasons": found.reasons}
 
-    def __enter__(self) -> Self:
-        """Start to listen.
+        def status() -> tuple[HTTPStatus, object]:
+            return HTTPStatus.OK, report().model_dump(mode="json")
 
-        Raises:
-            RejectedError: The port is in use or not allowed, or the address is not one of this machine.
-        """
-        kind = _Server6 if ":" in self._host else _Server
-        with listen_errors(self._host, self._port, setting="EMOSTREAM_SINK_WEB_PORT"):
-            self._server = make_server(self._host, self._port, self._answer, kind, _Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="sink-web", daemon=True)
-        self._thread.start()
-        logger.info("the web server listens on %s:%d", self._host, self._port)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._thread.join(JOIN_S)
-            self._server.server_close()
-
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == "/metrics":
-            page: Iterable[bytes] = self._metrics(environ, start_response)
-            return page
-        if environ["REQUEST_METHOD"] != "GET":
-            return _json(start_response, HTTPStatus.METHOD_NOT_ALLOWED, {"error": "only GET is allowed"})
-        if path == "/status":
-            return _json(start_response, HTTPStatus.OK, self._report().model_dump(mode="json"))
-        if path == "/health":
-            report = self._report()
-            code = HTTPStatus.SERVICE_UNAVAILABLE if report.health is Health.DANGER else HTTPStatus.OK
-            return _json(start_response, code, {"status": report.health, "reasons": report.reasons})
-        return _json(
-            start_response, HTTPStatus.NOT_FOUND, {"error": "no such page; there are /metrics, /health and /status"}
-        )
-
-
-def _json(start_response: StartResponse, code: HTTPStatus, document: object) -> list[bytes]:
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    start_response(f"{code.value} {code.phrase}", headers)
-    # The error message of a server may contain an address with its password.
-    return [redact(json.dumps(document)).encode() + b"\n"]
+        pages = {"/health": health, "/status": status}
+        super().__init__(host, port, registry=registry, pages=pages, setting="EMOSTREAM_SINK_WEB_PORT")

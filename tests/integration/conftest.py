@@ -91,7 +91,7 @@ def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathF
     name = f"t{secrets.token_hex(4)}"
     dsn = _create_database(endpoints.postgres_dsn, name)
     topics = ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords", "sources", "gaps")
-    topics += ("deletions",)
+    topics += ("deletions", "alerts")
     yield {
         **endpoints.as_env(),
         **{f"EMOSTREAM_TOPIC_{topic.upper()}": f"{name}.{topic}" for topic in topics},
@@ -107,6 +107,7 @@ def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathF
         "EMOSTREAM_WEB_PORT": "0",
         "EMOSTREAM_INGEST_WEB_PORT": "0",
         "EMOSTREAM_WARM_WEB_PORT": "0",
+        "EMOSTREAM_ALERT_WEB_PORT": "0",
         "EMOSTREAM_WORKER_PROCESSES": "1",  # what a test kills, pauses or asks for its metrics is the whole worker
     }
     _drop_database(endpoints.postgres_dsn, name)

@@ -1,0 +1,227 @@
+"""Runs the role `alerts`: one process evaluates the rules, and every process delivers what was decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from http import HTTPStatus
+from uuid import uuid4
+
+from connectors.errors import ConnectorError, UnavailableError
+from connectors.kafka.admin import KafkaAdmin
+from connectors.kafka.lease import GroupLease
+from connectors.postgres_pool import PostgresPool
+from streams.alerts.evaluator import Evaluator, wait_for
+from streams.alerts.metrics import AlertMetrics
+from streams.alerts.outbox import backlog
+from streams.alerts.store import alerts_connection
+from streams.alerts.tables import AlertTables
+from streams.connections import kafka_config
+from streams.errors import TopologyError
+from streams.process.status_web import StatusWeb
+from streams.query.windows import KeywordWindows
+from streams.settings import Settings
+from streams.windows.connect import redis_client, table_arguments
+
+logger = logging.getLogger(__name__)
+
+LATE_S = 60.0
+"""Seconds without a complete round after which `/health` says that the evaluation is late."""
+
+BACKLOG_S = 5.0
+"""Seconds between two reads of the figures of the outbox."""
+
+Part = Callable[[asyncio.Event], Awaitable[None]]
+"""A part of the role: it runs until the event is set."""
+
+
+class AlertsRole:
+    """The parts of one process. The evaluation runs while this process has the lease."""
+
+    def __init__(self, settings: Settings, evaluator: Evaluator, pool: PostgresPool, metrics: AlertMetrics) -> None:
+        self._settings = settings
+        self._kafka = kafka_config(settings)
+        self._evaluator = evaluator
+        self._pool = pool
+        self._metrics = metrics
+        self._holds = False
+        self._lease_failure: ConnectorError | None = None
+        self._changed = asyncio.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._since = time.monotonic()
+
+    async def evaluate(self, stop: asyncio.Event) -> None:
+        """Wait for the lease, and evaluate while this process has it, until `stop`.
+
+        Raises:
+            ConnectorError: A server rejects a call.
+        """
+        lease = await asyncio.to_thread(self._join, asyncio.get_running_loop())
+        try:
+            while not stop.is_set():
+                if self._lease_failure is not None:
+                    raise self._lease_failure
+                if self._holds:
+                    await self._evaluate_while_held(stop)
+                else:
+                    await _first_of(self._changed, stop)
+                    self._changed.clear()
+        finally:
+            self._idle.set()
+            await asyncio.to_thread(lease.close)
+
+    def _join(self, loop: asyncio.AbstractEventLoop) -> GroupLease:
+        def note(holds: bool, failure: ConnectorError | None) -> None:
+            self._holds, self._lease_failure = holds, failure or self._lease_failure
+            self._changed.set()
+
+        # These run in the thread of the lease.
+        def held() -> None:
+            loop.call_soon_threadsafe(note, True, None)
+
+        def lost() -> None:
+            loop.call_soon_threadsafe(note, False, None)
+            self._idle.wait(self._kafka.revoke_deadline_s)
+
+        def failed(failure: ConnectorError) -> None:
+            loop.call_soon_threadsafe(note, False, failure)
+
+        return GroupLease(
+            self._kafka,
+            group=f"{self._settings.group_prefix}-alerts",
+            topic=self._settings.topic_alerts,
+            on_held=held,
+            on_lost=lost,
+            on_failed=failed,
+        )
+
+    async def _evaluate_while_held(self, stop: asyncio.Event) -> None:
+        """Evaluate until the lease is lost or `stop` is set. The round that runs is completed first."""
+        self._idle.clear()
+        self._metrics.active.set(1)
+        self._since = time.monotonic()
+        enough = asyncio.Event()
+        work = asyncio.create_task(self._evaluator.run(enough))
+        work.add_done_callback(lambda _: self._changed.set())
+        try:
+            while self._holds and not work.done() and not stop.is_set():
+                self._changed.clear()
+                await _first_of(self._changed, stop)
+            enough.set()
+            await asyncio.wait([work], timeout=self._kafka.revoke_deadline_s)
+            if work.done():
+                await work
+            else:
+                logger.warning("the round that ran was not completed in time; its decisions are made again")
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+            self._metrics.active.set(0)
+            self._idle.set()
+
+    async def watch_outbox(self, stop: asyncio.Event) -> None:
+        """Read the figures of the outbox again and again, until `stop`."""
+        while not stop.is_set():
+            try:
+                async with alerts_connection(self._pool, "counting the deliveries that wait") as connection:
+                    found = await backlog(connection)
+            except UnavailableError:
+                logger.debug("the outbox cannot be counted", exc_info=True)  # the evaluation logs and counts it
+            else:
+                self._metrics.waiting.set(found.waiting)
+                self._metrics.failed.set(found.failed)
+                self._metrics.waiting_age.set(found.oldest_s)
+            await wait_for(stop, BACKLOG_S)
+
+    def health(self) -> tuple[HTTPStatus, object]:
+        """Returns the page `/health`: `standby`, `ok`, or with status 503 `late`. Any thread may call it."""
+        if not self._holds:
+            return HTTPStatus.OK, {"status": "standby", "reasons": ["another process evaluates the rules, or none yet"]}
+        quiet_s = time.monotonic() - max(self._since, self._evaluator.round_at or 0)
+        failure = self._evaluator.failure
+        if quiet_s < LATE_S:
+            return HTTPStatus.OK, {"status": "ok", "reasons": [failure] if failure else []}
+        reason = failure or "the round that runs takes long"
+        return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "late", "reasons": [f"{quiet_s:.0f} s: {reason}"]}
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+
+
+def run_alerts(settings: Settings) -> None:
+    """Run the role until SIGTERM or Ctrl-C.
+
+    Raises:
+        TopologyError: A topic is missing.
+        ConnectorError: A server rejects a call, the database has no tables of alerts, or the port is in use.
+    """
+    existing = KafkaAdmin(kafka_config(settings)).partition_counts()
+    if missing := [topic for topic in (settings.topic_windows, settings.topic_alerts) if topic not in existing]:
+        raise TopologyError(f"missing topics: {', '.join(missing)}; run `emostream init`")
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = AlertMetrics()
+    with ExitStack() as stack:
+        async with _opened(settings) as (pool, tables):
+            async with alerts_connection(pool, "looking for the tables of alerts") as connection:
+                await connection.execute("SELECT FROM alert_ticks LIMIT 1")
+            holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
+            evaluator = Evaluator(settings, pool, tables, metrics, holder=holder, channels=_no_channels)
+            role = AlertsRole(settings, evaluator, pool, metrics)
+            if settings.alert_web_port:
+                pages = {"/health": role.health}
+                host, port, setting = settings.web_bind, settings.alert_web_port, "EMOSTREAM_ALERT_WEB_PORT"
+                stack.enter_context(StatusWeb(host, port, registry=metrics.registry, pages=pages, setting=setting))
+            await _run_parts([role.evaluate, role.watch_outbox], stop)
+
+
+def _no_channels() -> Sequence[str]:
+    return ()
+
+
+async def _run_parts(parts: Sequence[Part], stop: asyncio.Event) -> None:
+    """Run the parts side by side until `stop`. The first that fails stops the others, and its error is raised."""
+
+    async def run(part: Part) -> None:
+        try:
+            await part(stop)
+        finally:
+            stop.set()
+
+    results = await asyncio.gather(*(run(part) for part in parts), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[PostgresPool, AlertTables]]:
+    client = redis_client(settings)
+    try:
+        dsn = settings.postgres_dsn.get_secret_value()
+        async with PostgresPool(dsn, application_name="emostream-alerts") as pool:
+            yield pool, AlertTables(KeywordWindows(client, **table_arguments(settings)))
+    finally:
+        await client.aclose()
