@@ -6,23 +6,26 @@ again. The number of the try fences a process that was paused: what it reports o
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from connectors.postgres_pool import AsyncConnection
 from streams.alerts import sql
 from streams.alerts.store import fetch_all
 from streams.alerts.stored import Backlog, Delivery
 
 
-async def claim(connection: AsyncConnection, *, limit: int, lease_s: float) -> list[Delivery]:
-    """Begin a try of at most `limit` deliveries that are due, and return them. Other processes skip them meanwhile.
+async def claim(connection: AsyncConnection, channel: str, *, limit: int, lease_s: float) -> list[Delivery]:
+    """Begin a try of at most `limit` deliveries to a channel that are due. Other processes skip them meanwhile.
 
     The end of an incident is not due before its begin was delivered to the same channel, or has failed.
 
     Args:
         connection: the connection.
+        channel: the channel; `TOPIC_CHANNEL` for the topic.
         limit: the most deliveries.
         lease_s: seconds in which the caller calls `delivered`, `failed` or `retry`; then another one may claim them.
     """
-    rows = await fetch_all(connection, sql.CLAIM, {"limit": limit, "lease_s": lease_s})
+    rows = await fetch_all(connection, sql.CLAIM, {"channel": channel, "limit": limit, "lease_s": lease_s})
     return sorted((Delivery(*row) for row in rows), key=lambda delivery: delivery.id)
 
 
@@ -44,6 +47,17 @@ async def retry(connection: AsyncConnection, delivery: Delivery, error: str, wai
 async def _end(connection: AsyncConnection, statement: str, delivery: Delivery, **values: object) -> bool:
     fence = {"id": delivery.id, "attempts": delivery.attempts}
     return (await connection.execute(statement, {**fence, **values})).rowcount == 1
+
+
+async def due_channels(connection: AsyncConnection) -> set[str]:
+    """Returns the channels for which a delivery is due."""
+    return {channel for (channel,) in await fetch_all(connection, sql.DUE_CHANNELS)}
+
+
+async def fail_others(connection: AsyncConnection, known: Collection[str], error: str) -> list[str]:
+    """Give up what waits for channels that are not `known`, and return their names, each as often as it had a row."""
+    rows = await fetch_all(connection, sql.FAIL_OTHERS, {"known": list(known), "error": error})
+    return [channel for (channel,) in rows]
 
 
 async def retry_failed(connection: AsyncConnection, incident: str) -> int:

@@ -196,7 +196,7 @@ CLAIM = f"""
     UPDATE alert_outbox SET attempts = attempts + 1, due_at = now() + make_interval(secs => %(lease_s)s)
     WHERE id IN (
         SELECT id FROM alert_outbox AS due
-        WHERE state = 'waiting' AND due_at <= now() AND NOT EXISTS (
+        WHERE state = 'waiting' AND channel = %(channel)s AND due_at <= now() AND NOT EXISTS (
             SELECT FROM alert_outbox AS before
             WHERE due.event = 'closed' AND before.event = 'opened' AND before.state = 'waiting'
                 AND before.incident = due.incident AND before.channel = due.channel
@@ -220,6 +220,13 @@ FAILED = """
 RETRY = """
     UPDATE alert_outbox SET due_at = now() + make_interval(secs => %(wait_s)s), last_error = %(error)s
     WHERE id = %(id)s AND attempts = %(attempts)s AND state = 'waiting'
+"""
+
+DUE_CHANNELS = "SELECT DISTINCT channel FROM alert_outbox WHERE state = 'waiting' AND due_at <= now()"
+
+FAIL_OTHERS = """
+    UPDATE alert_outbox SET state = 'failed', last_error = %(error)s
+    WHERE state = 'waiting' AND channel <> ALL (%(known)s::text[]) RETURNING channel
 """
 
 RETRY_FAILED = """
