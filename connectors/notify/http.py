@@ -69,7 +69,7 @@ class Slack:
 
     async def send(self, message: Message) -> Outcome:
         """Send the subject and the text of a message. Links are not unfolded, and nothing is formatted."""
-        text = _slack_escaped(f"{message.subject}\n\n{message.chat}")
+        text = _slack_escaped(f"{message.chat_subject}\n\n{message.chat}")
         fields = {"text": text, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
         body = json.dumps(fields, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json; charset=utf-8", KEY_HEADER: message.key}

@@ -14,6 +14,7 @@ class Message:
         subject: one line without control characters.
         text: the body as plain text, for mail.
         html: the body as HTML. It refers to the picture as `cid:chart`.
+        chat_subject: the subject, in which nothing mentions anybody, for chats.
         chat: the body as plain text in which nothing mentions anybody, for chats.
         body: the record as JSON in UTF-8, for programs.
         reply_to: the key of the message that this one follows; empty for none.
@@ -24,6 +25,7 @@ class Message:
     subject: str
     text: str
     html: str
+    chat_subject: str
     chat: str
     body: bytes
     reply_to: str = ""

@@ -53,7 +53,7 @@ class Service:
             picture = AttachMemory(data, name="chart.png", mimetype="image/png")  # type: ignore[no-untyped-call]
         result = apprise.notify(
             message.chat,
-            title=message.subject,
+            title=message.chat_subject,
             body_format=NotifyFormat.TEXT,
             attach=picture,
             timeout=self.timeout_s,

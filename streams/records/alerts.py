@@ -51,7 +51,8 @@ class AlertReason(Record, frozen=True, kw_only=True):
     `value`, `usual`, `low` and `high` are in posts for a volume, and in percent for a share. `low` and `high` bound the
     interval of 95 % for the value. `usual` is what the series has at this hour of the day and week; null if the rule
     does not use it, or too few hours are known. `z` is the distance from it in robust standard deviations, and `hours`
-    the number of hours that tell what is usual. `limit` is what the value had to pass.
+    the number of hours that tell what is usual. `limit` is what the value had to pass. `note` says why there are no
+    words and examples, or what they are chosen from; null if they are chosen from all posts.
     """
 
     value: float
@@ -65,6 +66,7 @@ class AlertReason(Record, frozen=True, kw_only=True):
     summary: str
     words: tuple[AlertWord, ...] = ()
     examples: tuple[AlertPost, ...] = ()
+    note: str | None = None
     points: tuple[AlertPoint, ...] = ()
 
 
