@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "alerts": LazyCommand("streams.cli.alerts", "alerts", "Watch the windows by rules, and tell people of incidents."),
     "warm": LazyCommand("streams.cli.warm", "warm", "Refresh the answers that are asked for most, while it is quiet."),
     "query": LazyCommand("streams.cli.query", "query", "Ask the HTTP service what people feel about a keyword."),
+    "alerts": LazyCommand("streams.cli.alerts", "alerts", "Tell people when emotions or the number of posts change."),
     "stress": LazyCommand("streams.cli.stress", "stress", "Load the HTTP service at a steady rate, and measure it."),
     "backfill": LazyCommand("streams.cli.backfill", "backfill", "Find what Postgres lacks, and write it."),
     "model": LazyCommand("streams.cli.model", "model", "List, publish, promote and download model versions."),

@@ -1,4 +1,4 @@
-"""`emostream alerts`: evaluates the rules of alerts, and manages them. Each kind of command has a module of its own."""
+"""`emostream alerts`: the commands for alerts. Each kind of command has a module of its own."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import click
 from streams.cli.lazy import LazyCommand, LazyGroup
 
 _COMMANDS: Final = {
-    "run": LazyCommand("streams.cli.alerts_run", "run", "Evaluate the rules, and tell the channels of incidents."),
+    "channels": LazyCommand("streams.cli.alert_channels", "list_channels", "List the channels that are told."),
+    "test": LazyCommand("streams.cli.alert_channels", "send_test", "Send a test message to a channel."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def alerts() -> None:
-    """Watch the emotion windows by rules, and tell people of incidents.
-
-    Rules, incidents and what was told to whom are in Postgres. Each incident is decided once, and told at least once.
+    """Tell people when the emotions or the number of posts change.
 
     \b
     Example:
-      emostream alerts run
+      emostream alerts channels
+      emostream alerts test ops
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
