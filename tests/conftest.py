@@ -5,13 +5,17 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from tests import kafka_start_cache, run_report
+
+if TYPE_CHECKING:
+    from connectors.local import Endpoints
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that. Without this line, tests that interrupt
 # a process would have no effect when they run in the background.
@@ -79,3 +83,12 @@ def pytest_configure(config: pytest.Config) -> None:
         and kafka_start_cache.is_possible()
     ):
         config.pluginmanager.register(KafkaStarts())
+
+
+@pytest.fixture(scope="session")
+def shared_endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Endpoints"]:
+    """The servers of a test process, which the tests in several folders share."""
+    from tests.integration.conftest import running_servers
+
+    with running_servers(tmp_path_factory) as found:
+        yield found

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import endpoints, env, model_uri, own_stack, settings, start, store
+from collections.abc import Iterator
 
-__all__ = ["endpoints", "env", "model_uri", "own_stack", "settings", "start", "store"]
+import pytest
+
+from connectors.local import Endpoints
+from tests.integration.conftest import env, model_uri, own_stack, running_servers, settings, start, store
+
+__all__ = ["env", "model_uri", "own_stack", "settings", "start", "store"]
+
+
+@pytest.fixture(scope="session")
+def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    with running_servers(tmp_path_factory) as found:
+        yield found

@@ -1,5 +1,7 @@
 """The real servers, started once for all integration tests; each test has topics, tables and a database of its own.
 
+The tests with a browser share these servers (`shared_endpoints` in tests/conftest.py).
+
 By default they are the embedded servers. `EMOSTREAM_TEST_STACK=containers` takes testcontainers instead. A server that
 does not start fails the tests; nothing is skipped.
 """
@@ -51,8 +53,9 @@ def end(stack: LocalStack) -> None:
     stack.down()
 
 
-@pytest.fixture(scope="session")
-def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+@contextlib.contextmanager
+def running_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """The servers, while the context is entered."""
     if STACK == "containers":
         from tests.integration.containers import running_containers
 
@@ -66,6 +69,11 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
         yield stack.up()
     finally:
         end(stack)
+
+
+@pytest.fixture(scope="session")
+def endpoints(shared_endpoints: Endpoints) -> Endpoints:
+    return shared_endpoints
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +96,13 @@ def model_uri(endpoints: Endpoints) -> str:
 @pytest.fixture
 def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Settings, as environment variables, under which a test meets no other test's data."""
+    with new_env(endpoints, model_uri, tmp_path_factory) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def new_env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Such settings, and a database of their own while the context is entered."""
     name = f"t{secrets.token_hex(4)}"
     dsn = _create_database(endpoints.postgres_dsn, name)
     topics = ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords", "sources", "gaps")
