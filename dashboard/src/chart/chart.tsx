@@ -121,7 +121,11 @@ export function Chart({
         </div>
       )}
       {!isEmpty && (isTable || table.rows.length <= MOST_HIDDEN_ROWS) && (
-        <div class={isTable ? "table-wrap" : "visually-hidden"}>
+        <div
+          class={isTable ? "table-wrap" : "visually-hidden"}
+          // A region that scrolls must be reachable by keyboard.
+          {...(isTable && { role: "region", tabIndex: 0, "aria-label": `${title}, table` })}
+        >
           <DataTable caption={title} table={table} />
         </div>
       )}

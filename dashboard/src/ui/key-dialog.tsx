@@ -9,6 +9,9 @@ export function KeyDialog() {
     if (reason !== null && !dialog.current?.open) dialog.current?.showModal();
     if (reason === null) dialog.current?.close();
   }, [reason]);
+  const leave = () => {
+    keyWanted.value = null;
+  };
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
@@ -17,14 +20,7 @@ export function KeyDialog() {
     (event.currentTarget as HTMLFormElement).reset();
   };
   return (
-    <dialog
-      ref={dialog}
-      class="dialog"
-      aria-labelledby="key-title"
-      onClose={() => {
-        keyWanted.value = null;
-      }}
-    >
+    <dialog ref={dialog} class="dialog" aria-labelledby="key-title" onCancel={leave}>
       <form onSubmit={submit}>
         <h2 id="key-title">API key</h2>
         <p>{reason || "The service needs a key on any address but this machine's."}</p>
@@ -44,7 +40,7 @@ export function KeyDialog() {
               Forget key
             </button>
           )}
-          <button type="button" onClick={() => dialog.current?.close()}>
+          <button type="button" onClick={leave}>
             Cancel
           </button>
           <button type="submit" class="primary">

@@ -8,10 +8,10 @@ import { KeywordField } from "../../ui/keyword-field";
 import { Notice } from "../../ui/notice";
 import { SpanPicker } from "../../ui/span-picker";
 import { Text } from "../../ui/text";
+import { type Shares, sharesOf } from "../../windows/shares";
+import { useWindows } from "../../windows/use-windows";
 import { Ring } from "./ring";
-import { type Shares, sharesOf } from "./shares";
 import { Trend } from "./trend";
-import { useWindows } from "./use-windows";
 
 const PARAMS = {
   keyword: text("*"),

@@ -8,7 +8,7 @@ import { isolated } from "../../lib/text";
 import { type Colours, colours } from "../../lib/theme";
 import { Swatch } from "../../ui/swatch";
 import { Text } from "../../ui/text";
-import type { Shares } from "./shares";
+import type { Shares } from "../../windows/shares";
 
 /** The distribution of emotions as a ring, with a list that has the figures. */
 export function Ring({ shares, name }: { shares: Shares; name: string }) {

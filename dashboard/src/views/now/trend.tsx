@@ -8,7 +8,7 @@ import { isolated } from "../../lib/text";
 import { type Colours, colours } from "../../lib/theme";
 import { Swatch } from "../../ui/swatch";
 import { Text } from "../../ui/text";
-import type { Shares } from "./shares";
+import type { Shares } from "../../windows/shares";
 
 interface Props {
   shares: Shares;

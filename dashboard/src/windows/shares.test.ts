@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Window } from "../../api/client";
+import type { Window } from "../api/client";
 import { merged, sharesOf } from "./shares";
 
 function window(start: string, labels: Record<string, number>, revision = 1): Window {

@@ -1,9 +1,9 @@
 import { signal, useComputed } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { get, type Window } from "../../api/client";
-import { useAnswer } from "../../api/use-answer";
-import { aligned, axisOf, rangeOf, type Span } from "../../lib/spans";
-import { subscribe } from "../../live/live";
+import { get, type Window } from "../api/client";
+import { useAnswer } from "../api/use-answer";
+import { aligned, axisOf, rangeOf, type Span } from "../lib/spans";
+import { subscribe } from "../live/live";
 import { merged } from "./shares";
 
 /** The time now, in steps that move a live span on. */

@@ -1,5 +1,5 @@
-import type { Window } from "../../api/client";
-import { labelOrder } from "../../lib/palette";
+import type { Window } from "../api/client";
+import { labelOrder } from "../lib/palette";
 
 /** The posts of a span: by label, and by label and window. Null is a window without posts, which is no zero. */
 export interface Shares {
