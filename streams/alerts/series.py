@@ -236,10 +236,10 @@ def foresee(policy: Policy, state: SeriesState, start: int, verdict: Verdict) ->
 def is_worth_storing(before: SeriesState, after: SeriesState) -> bool:
     """Returns whether a state differs so that it must be stored.
 
-    `last` alone guards against repetitions, which `Engine.ticks` does after a restart. `data` matters to what is
-    pending.
+    `last` alone guards against repetitions, which `Engine.ticks` does after a restart. `data` matters only to a run and
+    to an incident.
     """
-    data = after.data if after.run or after.opened is not None else before.data
+    data = before.data if after.run or after.opened is not None else after.data
     return msgspec.structs.replace(before, last=after.last, data=data) != after
 
 

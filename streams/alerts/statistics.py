@@ -102,7 +102,7 @@ def count_scale(count: float, overdispersion: float) -> float:
 
     The count is negative binomial, with the variance `mean + (overdispersion * mean) ** 2`. The scale is the inverse
     hyperbolic sine of Anscombe (Biometrika 35, 1948), which for a Poisson count is twice the square root. On it the
-    long upper tail of small counts is nearly normal, so that z-scores of 4 are as rare as they should be.
+    upper tail of small counts is short, so that a z-score of 4 is at least as rare as that of a normal distribution.
     """
     root = math.sqrt(max(count + 3 / 8, 0.0))
     return 2 * root if overdispersion == 0 else 2 / overdispersion * math.asinh(overdispersion * root)
