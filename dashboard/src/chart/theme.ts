@@ -17,6 +17,7 @@ export function baseOf({ ink, muted, line, paper, scale }: Colours, isCalm: bool
       borderWidth: 1,
       padding: [8, 12],
       textStyle: { color: ink, fontFamily: FONT, fontSize: 12 * scale, lineHeight: 18 * scale },
+      // The text of a tooltip on the canvas has the size and the colour of this style, and not its family.
       axisPointer: { lineStyle: { color: muted, type: "solid", width: 1 } },
       confine: true,
       transitionDuration: 0,

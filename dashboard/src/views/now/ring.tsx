@@ -34,10 +34,7 @@ export function Ring({ shares, name }: { shares: Shares; name: string }) {
           label: { show: false },
           emphasis: { scaleSize: 4 },
           itemStyle: { borderRadius: 4 },
-          tooltip: {
-            formatter: ({ name: label, value, percent: share }: { name: string; value: number; percent: number }) =>
-              `${label}\n${count(value)} posts · ${percent(share / 100)}`,
-          },
+          tooltip: { valueFormatter: (value: number) => `${count(value)} posts · ${percent(value / shares.total)}` },
           data: shares.labels.map(({ label, count: posts }) => {
             const style = styles.get(label);
             if (!style) return { name: isolated(label), value: posts };

@@ -19,13 +19,6 @@ interface Props {
   onMeasure: (measure: "share" | "posts") => void;
 }
 
-interface Hovered {
-  seriesName: string;
-  value: [number, number | null];
-  dataIndex: number;
-  marker: unknown;
-}
-
 /** One line per emotion over time: its share of the posts, or its number. */
 export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
   const page = colours.value;
@@ -47,7 +40,10 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
         tooltip: {
           trigger: "axis",
           order: "valueDesc",
-          formatter: (hovered: Hovered[]) => tooltip(hovered, shares, seconds, isShare),
+          valueFormatter: (value: number | null) => (value === null ? "–" : isShare ? percent(value) : count(value)),
+          axisPointer: {
+            label: { show: false, formatter: ({ value }: { value: number }) => heading(value, axis, shares, seconds) },
+          },
         },
         xAxis: {
           type: "time",
@@ -150,14 +146,7 @@ function isAlone(values: readonly (number | null)[], index: number): boolean {
   return isKnown(index) && !isKnown(index - 1) && !isKnown(index + 1);
 }
 
-function tooltip(hovered: Hovered[], shares: Shares, seconds: number, isShare: boolean): string {
-  const [first] = hovered;
-  if (!first) return "";
-  const posts = shares.counts[first.dataIndex] ?? null;
-  const head = moment(first.value[0], seconds);
-  if (posts === null) return `${head}\nno posts`;
-  const lines = hovered
-    .filter(({ value }) => value[1])
-    .map(({ seriesName, value }) => `${seriesName}  ${isShare ? percent(value[1] ?? 0) : count(value[1] ?? 0)}`);
-  return [`${head} · ${count(posts)} posts`, ...lines].join("\n");
+function heading(start: number, axis: readonly number[], shares: Shares, seconds: number): string {
+  const posts = shares.counts[axis.indexOf(start)] ?? null;
+  return `${moment(start, seconds)} · ${posts === null ? "no posts" : `${count(posts)} posts`}`;
 }
