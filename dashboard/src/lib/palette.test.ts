@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { contrast, labelOrder, stylesOf, visibleOn } from "./palette";
-import cases from "./palette-cases.json";
+import { contrast, labelOrder, type Style, stylesOf, visibleOn } from "./palette";
+import text from "./palette-cases.json?raw";
+
+interface Case {
+  labels: string[];
+  styles: Record<string, Style>;
+}
+
+// One label is a lone surrogate, which an import of JSON refuses.
+const cases = JSON.parse(text) as Case[];
 
 describe("stylesOf", () => {
   // The cases are written by `scripts/palette.py --cases`, from the Python function.

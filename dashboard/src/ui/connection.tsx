@@ -10,7 +10,7 @@ const NAMES = {
   refused: "Not admitted",
 } as const;
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 /** Says whether what the page shows is live, and since when it is not. */
 export function Connection() {
