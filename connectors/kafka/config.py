@@ -17,6 +17,11 @@ MAX_POLL_INTERVAL_MS = 300_000
 """Greatest time between two polls in milliseconds; after it the group takes the partitions away. A batch in flight may
 hold up polling, and in the worst case a position lookup during a slow fail-over does."""
 
+READ_WAIT_MS = 10
+"""Milliseconds that the broker holds the answer to a reader that has reached the end of its partitions. The reader
+learns only from the answer that it is at the end, and asks for other offsets only after it. librdkafka's default is
+half a second."""
+
 FETCH_MAX_BYTES = 2 * 1024 * 1024
 """Bytes of one answer to a consumer, over all its partitions, as compressed. A single batch may exceed it. librdkafka
 decompresses an answer as a whole, so this limits its memory: an answer in snappy may take 21 times as much."""
@@ -107,6 +112,15 @@ class KafkaConfig:
             queued_max_messages_kbytes=QUEUED_MAX_KBYTES,
             **extra,
         )
+
+    def bounded_reader(self, group: str, **extra: str | int | float | bool) -> dict[str, Any]:
+        """Returns the configuration of a consumer that reads to an end, and joins no group; see `consumer`.
+
+        Args:
+            group: The consumer group, which librdkafka requires.
+            extra: Further options of librdkafka, written with underscores for dots.
+        """
+        return self.consumer(group, enable_partition_eof=True, fetch_wait_max_ms=READ_WAIT_MS, **extra)
 
     def group_member(self, group: str, client_id: str | None, **extra: str | int | float | bool) -> dict[str, Any]:
         """Returns the configuration of a confluent-kafka consumer that joins a group; see `consumer`.

@@ -21,6 +21,7 @@ from connectors.errors import ConnectorError, PositionError, UnavailableError
 from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
+from connectors.kafka.take import take
 from connectors.kafka.unreadable import is_unreadable, skip_batch
 
 _PAGE = 10_000
@@ -46,9 +47,7 @@ class OffsetReader:
         self._config = config
         self._timeout_s = config.timeout_s
         isolation = "read_uncommitted" if uncommitted else "read_committed"
-        self._consumer = Consumer(
-            config.consumer(group, enable_partition_eof=True, auto_offset_reset="error", isolation_level=isolation)
-        )
+        self._consumer = Consumer(config.bounded_reader(group, auto_offset_reset="error", isolation_level=isolation))
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Returns the first offset that a partition still holds, and the next one that it will write.
@@ -228,8 +227,7 @@ class OffsetReader:
         self._consumer.assign([TopicPartition(topic, partition, start)])
         try:
             while left > 0:
-                # `consume` waits until it has all records that it is asked for, so ask for no more than there can be.
-                messages = self._consumer.consume(min(left, _PAGE), _PAGE_WAIT_S)
+                messages = take(self._consumer, min(left, _PAGE), _PAGE_WAIT_S)
                 if not messages and time.monotonic() > deadline:
                     raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
                 for message in messages:

@@ -36,7 +36,8 @@ part of the key is also its own key."""
 PARTITION_BY_KEY = -1
 """Tells the client to choose the partition by the key (RD_KAFKA_PARTITION_UA)."""
 
-_POLL_S = 0.25
+_POLL_S = 0.1
+"""Longest wait of the thread for a delivery report, so also the time that `close` waits for it."""
 
 
 class Outgoing(NamedTuple):

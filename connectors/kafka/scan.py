@@ -11,10 +11,14 @@ from connectors.errors import PositionError, RejectedError, UnavailableError
 from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
+from connectors.kafka.take import take
 from connectors.kafka.unreadable import is_unreadable, skip_batch
 
 RETRY_S = 0.1
 """Seconds between two attempts to read the bounds of a partition that has no leader yet."""
+
+_PAGE = 1_000
+_WAIT_S = 0.5
 
 Bounds = Mapping[int, tuple[int, int]]
 """For each partition, the first offset that it holds and the next one that it will write."""
@@ -57,9 +61,7 @@ class TopicScan:
         self._config = config
         self._timeout_s = config.timeout_s
         isolation = "read_committed" if committed else "read_uncommitted"
-        self._consumer = Consumer(
-            config.consumer(group, enable_partition_eof=True, auto_offset_reset="earliest", isolation_level=isolation)
-        )
+        self._consumer = Consumer(config.bounded_reader(group, auto_offset_reset="earliest", isolation_level=isolation))
         try:
             metadata = self._consumer.list_topics(topic, timeout=config.timeout_s).topics[topic]
             if metadata.error is not None:
@@ -114,7 +116,7 @@ class TopicScan:
         self._consumer.assign([TopicPartition(self.topic, p, next_offsets[p]) for p in sorted(waiting)])
         heard = time.monotonic()
         while waiting:
-            for message in self._consumer.consume(1_000, 0.5):
+            for message in take(self._consumer, _PAGE, _WAIT_S):
                 heard = time.monotonic()
                 partition = partition_of(message)
                 error = message.error()
