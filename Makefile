@@ -7,6 +7,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 TRAIN_STAMP := .venv-train/.installed
 PEERS_STAMP := .venv-peers/.installed
+NODE_STAMP := dashboard/node_modules/.package-lock.json
 LOCK := requirements/runtime.txt requirements/build.txt requirements/dev.txt requirements/train.txt \
 	requirements/peers.txt
 
@@ -80,6 +81,42 @@ format: $(STAMP) ## Format the code, and apply the fixes of ruff
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
 
+.PHONY: dashboard
+dashboard: $(NODE_STAMP) ## Build the page from dashboard/ into api/static; needs Node
+	@cd dashboard && npm run --silent build
+
+# The committed page must be the build of the committed sources, byte for byte. The types and the palette of the sources
+# must be those of the service.
+.PHONY: check-dashboard
+check-dashboard: $(STAMP) $(NODE_STAMP) ## Check the page: types, style, tests, size, and that api/static is its build
+	@folder=$$(mktemp -d) || exit 1; trap 'rm -rf "$$folder"' EXIT; \
+	python=$$PWD/$(PY); static=$$PWD/api/static; mkdir -p "$$folder/src/api"; \
+	export PYTHONPATH="$$PWD$${PYTHONPATH:+:$$PYTHONPATH}"; \
+	differs() { echo "error: $$1 is not up to date; run: $$2" >&2; exit 1; }; \
+	cd dashboard || exit 1; \
+	npx --no-install tsc --noEmit && npm run --silent lint && npm run --silent test || exit 1; \
+	"$$python" scripts/openapi.py > "$$folder/openapi.json" || exit 1; \
+	(sources=$$PWD && cd "$$folder" && node "$$sources/scripts/types.mjs" openapi.json) || exit 1; \
+	cmp "$$folder/src/api/schema.d.ts" src/api/schema.d.ts || \
+		differs dashboard/src/api/schema.d.ts "cd dashboard && PYTHON=../$(PY) npm run types"; \
+	"$$python" scripts/palette.py > "$$folder/palette.json" || exit 1; \
+	cmp "$$folder/palette.json" src/palette.json || \
+		differs dashboard/src/palette.json "cd dashboard && ../$(PY) scripts/palette.py > src/palette.json"; \
+	npx --no-install vite build --logLevel warn --outDir "$$folder/static" --emptyOutDir || exit 1; \
+	diff -r "$$folder/static" "$$static" > "$$folder/diff" || { \
+		cut -c 1-200 "$$folder/diff" | head -n 20 >&2; differs api/static "make dashboard"; }; \
+	npm run --silent budget
+
+$(NODE_STAMP): dashboard/package.json dashboard/package-lock.json
+	@if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
+		|| ! command -v npm > /dev/null; then \
+		echo "error: the page is built with Node 20.19 or newer and its npm; found: $$(node --version 2>/dev/null \
+			|| echo no node), $$(npm --version 2>/dev/null || echo no npm). Install them from https://nodejs.org or" \
+			"with apt-get install nodejs npm. Nothing else needs them: the built page is in api/static." >&2; exit 1; \
+	fi
+	@echo "installing the packages of dashboard/package-lock.json ..."
+	@cd dashboard && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+
 .PHONY: bench
 bench: $(STAMP) ## Run all benchmarks in benchmarks/
 	@shopt -s nullglob; set -- benchmarks/bench_*.py; \
@@ -125,7 +162,7 @@ lock: | .venv/bin/uv ## Update requirements/*.txt from pyproject.toml; UPGRADE=1
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build outputs; keep the data in .emostream/
-	@rm -rf .venv .venv-train .venv-peers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@rm -rf .venv .venv-train .venv-peers dashboard/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # find_python: sets $python to the first suitable interpreter, or fails with one line.
