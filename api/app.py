@@ -21,7 +21,7 @@ from api.outer_middleware import OuterMiddleware
 from api.pages import PageFile, PageMiddleware, read_pages
 from api.resources import Resources
 from api.responses import PROBLEM_SCHEMA
-from api.routes import audit, health, keywords, live, model, posts, query, status, texts, windows
+from api.routes import alerts, audit, health, incidents, keywords, live, model, posts, query, texts, windows
 from streams import __version__
 
 GZIP_FROM_BYTES = 1_024
@@ -52,8 +52,8 @@ def create_app(resources: Resources, pages: Mapping[str, PageFile] | None = None
         app = CORSMiddleware(
             app,
             allow_origins=settings.api_cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID", "X-API-Key"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID", "X-API-Key"],
             expose_headers=["ETag", "Retry-After"],
         )
     app = PageMiddleware(app, read_pages() if pages is None else pages)
@@ -74,8 +74,9 @@ def _description() -> dict[str, Any]:
 
 
 def _add_routes(app: FastAPI) -> None:
-    for routes in (query, texts, windows, keywords, posts, live, model, status, audit, health):
+    for routes in (query, texts, windows, keywords, posts, live, alerts, incidents, model, audit, health):
         app.include_router(routes.router)
+    app.include_router(alerts.writing)
     app.include_router(live.sockets)
     app.add_api_route("/", _to_documentation, include_in_schema=False)
 

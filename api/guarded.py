@@ -139,7 +139,7 @@ class DirectRoute(GuardedRoute):
             headers = read_headers(scope, _BODY_HEADERS)
             await _admit(resources, headers, needed)
             # Step 2: read the body, and validate it.
-            _check_type(headers)
+            check_type(headers)
             try:
                 value = body.validate_json(await _read_body(receive))
             except ValidationError as exc:
@@ -153,7 +153,7 @@ class DirectRoute(GuardedRoute):
         return handler
 
 
-def _check_type(headers: dict[bytes, str]) -> None:
+def check_type(headers: dict[bytes, str]) -> None:
     """Check that the body is JSON and not compressed.
 
     Raises:

@@ -52,7 +52,8 @@ class Resources:
         metrics: the metrics that `/metrics` shows.
         redis: a client of the windows' Redis.
         windows: reads the window tables.
-        postgres: connections to Postgres.
+        postgres: connections to Postgres, which refuse to write.
+        writing: connections to Postgres for what the service writes: rules and mutes of alerts.
         history: reads the history in Postgres.
         serving: the models, and the classification of texts.
         fetch: searches networks for posts; None if no source is configured.
@@ -71,6 +72,7 @@ class Resources:
     redis: RedisClient
     windows: KeywordWindows
     postgres: PostgresPool
+    writing: PostgresPool
     history: HistoryReader
     serving: Serving
     fetch: NetworkFetch | None
@@ -111,6 +113,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         pool = PostgresPool(dsn.get_secret_value(), application_name="emostream-api", read_only=True)
         await pool.open()
         stack.push_async_callback(pool.close)
+        # It connects with the first change of a rule.
+        writing = PostgresPool(dsn.get_secret_value(), application_name="emostream-api-alerts", max_size=2)
+        await writing.open()
+        stack.push_async_callback(writing.close)
         windows = KeywordWindows(redis, **table_arguments(settings))
         history = HistoryReader(pool)
         fetch = await stack.enter_async_context(open_fetch(settings, serving.classify, FetchMetrics(registry)))
@@ -148,6 +154,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             redis,
             windows,
             pool,
+            writing,
             history,
             serving,
             fetch,

@@ -17,9 +17,11 @@ class Scope(StrEnum):
     PREDICT = "predict"
     """Classify texts with the served model: `POST /v1/predict`, `/v1/predict/batch` and `/v1/analyze`."""
     READ = "read"
-    """Read windows, keywords, posts, the model's versions and the audit: the endpoints of `/v1` with GET."""
+    """Read windows, keywords, posts, alerts, the model's versions and the audit: the endpoints of `/v1` with GET."""
     LIVE = "live"
     """Keep a stream open: `GET /v1/stream` and `/v1/live`."""
+    ALERTS = "alerts"
+    """Change the rules of alerts and mute them: the endpoints of `/v1/alerts` with PUT, POST and DELETE."""
 
 
 ALL_SCOPES = frozenset(Scope)

@@ -175,17 +175,7 @@ def read_channels(path: Path | None, environ: Mapping[str, str] | None = None) -
     if path is None:
         return {}
     text = _text_of(path)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        # The message itself may quote a part of the file.
-        place = re.search(r"\(at (line \d+), column \d+\)", str(exc))
-        raise SettingsError([f"{path}: is not TOML: {place[1] if place else 'at its end'} cannot be read"]) from None
-    tables = content.get("channels")
-    if not isinstance(tables, dict) or set(content) != {"channels"}:
-        raise SettingsError([f"{path}: has tables [channels.NAME] and nothing else"])
-    if len(tables) > MAX_CHANNELS:
-        raise SettingsError([f"{path}: has {len(tables)} channels; {MAX_CHANNELS} are allowed"])
+    tables = _tables(path, text)
     lines, problems, channels = text.splitlines(), [], {}
     for name, table in tables.items():
         try:
@@ -197,6 +187,36 @@ def read_channels(path: Path | None, environ: Mapping[str, str] | None = None) -
     if problems:
         raise SettingsError(problems)
     return channels
+
+
+def read_channel_types(path: Path | None) -> dict[str, str]:
+    """Returns the types of the channels by name, in the order of the file. No secret of them needs to be there.
+
+    Args:
+        path: the file; None for no channels.
+
+    Raises:
+        SettingsError: The file cannot be read. The channels themselves are not checked.
+    """
+    if path is None:
+        return {}
+    tables = _tables(path, _text_of(path)).items()
+    return {name: str(table.get("type")) for name, table in tables if isinstance(table, dict)}
+
+
+def _tables(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        # The message itself may quote a part of the file.
+        place = re.search(r"\(at (line \d+), column \d+\)", str(exc))
+        raise SettingsError([f"{path}: is not TOML: {place[1] if place else 'at its end'} cannot be read"]) from None
+    tables = content.get("channels")
+    if not isinstance(tables, dict) or set(content) != {"channels"}:
+        raise SettingsError([f"{path}: has tables [channels.NAME] and nothing else"])
+    if len(tables) > MAX_CHANNELS:
+        raise SettingsError([f"{path}: has {len(tables)} channels; {MAX_CHANNELS} are allowed"])
+    return tables
 
 
 def _text_of(path: Path) -> str:

@@ -4,7 +4,8 @@ EmostreamError
 └── RuleError               a rule cannot be changed as wanted; nothing was changed
     ├── RuleExistsError     there is a rule of this id
     ├── RuleMissingError    there is no rule of this id
-    └── RuleRevisionError   somebody changed the rule meanwhile
+    ├── RuleRevisionError   somebody changed the rule meanwhile
+    └── TooManyError        there are as many rules or mutes as there may be
 """
 
 from __future__ import annotations
@@ -34,3 +35,7 @@ class RuleRevisionError(RuleError):
     def __init__(self, rule: str, expected: int, revision: int) -> None:
         super().__init__(f"rule {rule} has revision {revision}, not {expected}: somebody changed it; read it again")
         self.revision = revision
+
+
+class TooManyError(RuleError):
+    """There are as many rules or mutes as there may be."""

@@ -6,6 +6,9 @@ instead of one that is idle in a transaction, and would never end it.
 
 from __future__ import annotations
 
+# Held to the end of a transaction that changes rules or mutes, so that limits and conditions hold.
+LOCK_CHANGES = "SELECT pg_advisory_xact_lock(hashtextextended('emostream alert changes', 0))"
+
 # Rules
 
 RULE_COLUMNS = "id, revision, rule, changed_at, deleted_at"
@@ -41,6 +44,10 @@ DELETE_RULE = f"""
     RETURNING {RULE_COLUMNS}
 """
 
+RULE_REVISION = "SELECT revision FROM alert_rules WHERE id = %(id)s AND deleted_at IS NULL"
+
+RULE_IDS = "SELECT id FROM alert_rules WHERE deleted_at IS NULL ORDER BY id"
+
 # Mutes
 
 MUTE_COLUMNS = "id, rule_id, keyword, until, reason, created_at, ended_at"
@@ -54,6 +61,15 @@ ADD_MUTE = f"""
 END_MUTE = f"""
     UPDATE alert_mutes SET ended_at = coalesce(ended_at, now()) WHERE id = %(id)s RETURNING {MUTE_COLUMNS}
 """
+
+END_MUTES = f"""
+    UPDATE alert_mutes SET ended_at = now()
+    WHERE ended_at IS NULL AND until > now()
+        AND rule_id IS NOT DISTINCT FROM %(rule)s AND keyword IS NOT DISTINCT FROM %(keyword)s
+    RETURNING {MUTE_COLUMNS}
+"""
+
+COUNT_MUTES = "SELECT count(*) FROM alert_mutes WHERE ended_at IS NULL AND until > now()"
 
 MUTES = f"""
     SELECT {MUTE_COLUMNS} FROM alert_mutes

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from psycopg.errors import UndefinedTable
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from pydantic import ValidationError
 
 from connectors.errors import RejectedError
@@ -28,13 +28,16 @@ MAX_LISTED = 1_000
 
 @asynccontextmanager
 async def alerts_connection(pool: PostgresPool, doing: str) -> AsyncIterator[AsyncConnection]:
-    """Lend a connection as `PostgresPool.connection` does, and say what to do if there are no tables of alerts."""
+    """Lend a connection as `PostgresPool.connection` does, and say what to do if tables or rights are missing."""
     try:
         async with pool.connection(doing) as connection:
             yield connection
     except RejectedError as exc:
         if isinstance(exc.__cause__, UndefinedTable):
             raise RejectedError("this database has no tables of alerts; run `emostream init`") from exc
+        if isinstance(exc.__cause__, InsufficientPrivilege):
+            message = f"the login for PostgreSQL lacks a right for {doing}; grant it emostream_api or emostream_writer"
+            raise RejectedError(message) from exc
         raise
 
 
@@ -63,9 +66,17 @@ async def read_rules(connection: AsyncConnection) -> tuple[list[StoredRule], lis
 
 
 async def read_rule(connection: AsyncConnection, id_: str) -> StoredRule | None:
-    """Returns a rule; None if there is none of this id, or it was deleted."""
+    """Returns a rule; None if there is none of this id, or it was deleted.
+
+    Raises:
+        RejectedError: This version cannot read it.
+    """
     rows = await fetch_all(connection, sql.RULE, {"id": id_})
-    return _rule(rows[0]) if rows else None
+    try:
+        return _rule(rows[0]) if rows else None
+    except ValidationError as exc:
+        message = f"this version cannot read the stored rule {id_}; replace it or remove it"
+        raise RejectedError(message) from exc
 
 
 async def add_rule(connection: AsyncConnection, rule: Rule) -> StoredRule:
@@ -140,6 +151,12 @@ async def end_mute(connection: AsyncConnection, id_: int) -> Mute | None:
     """End a mute, and return it; None if there is none of this number. One that was ended before keeps that time."""
     rows = await fetch_all(connection, sql.END_MUTE, {"id": id_})
     return Mute(*rows[0]) if rows else None
+
+
+async def end_mutes(connection: AsyncConnection, *, rule: str | None, keyword: str | None) -> list[Mute]:
+    """End the mutes of exactly this rule and this keyword, where None stands for every one, and return them."""
+    values = {"rule": rule, "keyword": keyword}
+    return [Mute(*row) for row in await fetch_all(connection, sql.END_MUTES, values)]
 
 
 async def read_mutes(connection: AsyncConnection, *, ended: bool = False, limit: int = MAX_LISTED) -> list[Mute]:
