@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import time
 from collections.abc import Callable
 
-from api.pictures import PictureKind
-from models.errors import OverloadedError
+from api.pictures import Drawings, PictureKind
 from streams.query.answer import Answer
 from streams.query.answer_codec import decode, split
 from streams.query.cached_engine import CachedEngine
@@ -21,15 +19,17 @@ DrawPicture = Callable[[Answer, PictureKind], bytes]
 PICTURE_S = 120.0
 """Seconds that a picture stays in the cache. It is far larger than its answer, and a new answer has a new picture."""
 
-MOST_DRAWINGS = 32
-"""The most pictures of a process that are drawn or wait for it. One is drawn at a time, in some 0.1 seconds."""
-
 
 class JsonAnswers:
     """Answers questions as JSON. Tasks may share it."""
 
     def __init__(
-        self, engine: CachedEngine, cache: ReadThroughCache, draw: DrawPicture, on_asked: Callable[[Question], None]
+        self,
+        engine: CachedEngine,
+        cache: ReadThroughCache,
+        draw: DrawPicture,
+        drawings: Drawings,
+        on_asked: Callable[[Question], None],
     ) -> None:
         """Prepare the answers.
 
@@ -37,14 +37,14 @@ class JsonAnswers:
             engine: answers questions from the cache, or computes the answers.
             cache: the cache, for the pictures.
             draw: returns a picture of an answer. It is called in a thread.
+            drawings: limits how many pictures are drawn.
             on_asked: called with each question that has an answer.
         """
         self._engine = engine
         self._cache = cache
         self._draw = draw
         self._on_asked = on_asked
-        self._drawing = asyncio.Semaphore(1)
-        self._drawings = 0
+        self._drawings = drawings
 
     async def ask(self, question: Question, picture: PictureKind | None = None) -> bytes:
         """Returns the answer as JSON, with a picture unless that is None.
@@ -73,11 +73,4 @@ class JsonAnswers:
         return b'%b,"source":"%b","plot_base64":%b,"time":%.6f}' % (body, source, plot, seconds)
 
     async def _picture(self, stored: bytes, wanted: PictureKind) -> ShortLived:
-        if self._drawings >= MOST_DRAWINGS:
-            raise OverloadedError(f"{self._drawings} pictures are drawn or wait for it", self._drawings * 0.1)
-        self._drawings += 1
-        try:
-            async with self._drawing:
-                return ShortLived(await asyncio.to_thread(self._draw, decode(stored), wanted), PICTURE_S)
-        finally:
-            self._drawings -= 1
+        return ShortLived(await self._drawings.draw(lambda: self._draw(decode(stored), wanted)), PICTURE_S)

@@ -15,8 +15,7 @@ from api.live.feed import MOST_POSTS, KafkaFeed, post_events, window_events
 from api.live.hub import LiveHub
 from api.metrics import ApiMetrics
 from api.models.health import Readiness
-from api.pictures import draw
-from api.status import StatusReader
+from api.pictures import Drawings, draw
 from connectors.kafka.admin import KafkaAdmin
 from connectors.postgres_pool import PostgresPool
 from connectors.redis import RedisClient
@@ -58,6 +57,7 @@ class Resources:
         serving: the models, and the classification of texts.
         fetch: searches networks for posts; None if no source is configured.
         answers: answers questions.
+        drawings: limits how many pictures are drawn.
         kafka: asks Kafka whether it answers.
         status: reads the state of the application.
         checking: the check of all parts that is under way, which requests share; they need no authentication.
@@ -77,6 +77,7 @@ class Resources:
     serving: Serving
     fetch: NetworkFetch | None
     answers: JsonAnswers
+    drawings: Drawings
     kafka: KafkaAdmin
     status: StatusReader
     checking: SingleFlight[Readiness]
@@ -140,7 +141,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             deadline_s=settings.query_deadline_s,
             shortest_s=min(size.seconds for size in settings.window_sizes),
         )
-        answers = JsonAnswers(cached_engine, cache, draw, asked.asked)
+        drawings = Drawings()
+        answers = JsonAnswers(cached_engine, cache, draw, drawings, asked.asked)
         checking: SingleFlight[Readiness] = SingleFlight()
         stack.push_async_callback(checking.close)
         status = StatusReader(settings, postgres=pool, models=serving.current)
@@ -159,6 +161,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             serving,
             fetch,
             answers,
+            drawings,
             KafkaAdmin(replace(kafka_config(settings), timeout_s=KAFKA_CHECK_S)),
             status,
             checking,

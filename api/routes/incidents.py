@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from api.guarded import needing
 from api.incident_place import MAX_CHARS, parse_place, place_of
 from api.models.alerts import NAME, AlertIncidentAnswer, AlertIncidentsAnswer, Severity
 from api.models.base import Keyword, Moment, Text
+from api.pictures import draw_incident
 from api.problems import ProblemError
 from api.resources import Shared
 from api.responses import json_answer, problems
@@ -62,18 +64,48 @@ async def incidents(
     return json_answer(request, answer.model_dump_json().encode())
 
 
+Key = Annotated[Text, Path(min_length=1, max_length=MAX_KEY_CHARS, description="The key of an incident.")]
+
+
+# Before the incident itself, whose path would match this one too.
+@router.get(
+    "/incidents/{incident:path}/chart.png",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {}}, "description": "A picture, 800 pixels wide."},
+        **problems(*_READ, 404, has_etag=True),
+    },
+)
+async def chart_of(request: Request, resources: Shared, incident: Key) -> Response:
+    """Returns the course of an incident as a picture: its values, what is usual, and the limit."""
+    async with alerts_connection(resources.postgres, "reading an incident") as connection:
+        found = await store.read_incident(connection, incident)
+    if found is None:
+        raise _no_incident()
+    etag = f'"{hashlib.blake2b(found.reason.to_json(), digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    picture = await resources.drawings.draw(lambda: draw_incident(found))
+    return Response(picture, headers=headers, media_type="image/png")
+
+
 @router.get(
     "/incidents/{incident:path}", response_model=AlertIncidentAnswer, responses=problems(*_READ, 404, has_etag=True)
 )
 async def incident_of(
     request: Request,
     resources: Shared,
-    incident: Annotated[Text, Path(min_length=1, max_length=MAX_KEY_CHARS, description="The key of an incident.")],
+    incident: Key,
 ) -> Response:
     """Returns an incident: why it is one, the words and the posts that moved the value, and what was told of it."""
     async with alerts_connection(resources.postgres, "reading an incident") as connection:
         found = await store.read_incident(connection, incident)
         deliveries = [] if found is None else await store.read_deliveries(connection, incident)
     if found is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "there is no incident with this key", kind="no-incident")
+        raise _no_incident()
     return json_answer(request, whole_incident_answer(found, deliveries).model_dump_json().encode())
+
+
+def _no_incident() -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "there is no incident with this key", kind="no-incident")

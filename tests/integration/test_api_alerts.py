@@ -229,6 +229,12 @@ def test_incidents_by_pages_with_their_reasons_and_mutes(http: httpx.Client, set
             http.get(answer.url.raw_path.decode(), headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
         )
 
+    chart = http.get(f"/v1/alerts/incidents/{quote(keys[0], safe='')}/chart.png")
+    assert (chart.headers["content-type"], chart.content[:4]) == ("image/png", b"\x89PNG")
+    same = http.get(chart.url.raw_path.decode(), headers={"If-None-Match": chart.headers["etag"]})
+    assert (same.status_code, same.content) == (304, b"")
+    assert_problem(http.get("/v1/alerts/incidents/none/chart.png"), 404, "no incident with this key")
+
     put(http, a_rule())
     muted = [
         http.post("/v1/alerts/mutes", json={"keyword": " tea ", "duration_s": 3_600, "reason": " known "}),
