@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from connectors.postgres_pool import AsyncConnection
 from streams.alerts import sql, store
-from streams.alerts.errors import RuleMissingError, TooManyError
+from streams.alerts.errors import RuleExistsError, RuleMissingError, TooManyError
 from streams.alerts.rule import Rule
 from streams.alerts.stored import Mute, StoredRule
 
@@ -75,23 +75,46 @@ async def remove_rule(connection: AsyncConnection, id_: str, check: Check = unch
         await _remove(connection, id_)
 
 
-async def enable_rule(connection: AsyncConnection, id_: str, *, enabled: bool) -> StoredRule:
-    """Let a rule be evaluated or not, and return it.
+async def remove_rules(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Remove rules, all or none of them.
 
     Raises:
-        RuleMissingError: There is no rule of this id.
+        RuleMissingError: One of them is not there.
     """
     async with _locked(connection):
-        stored = await store.read_rule(connection, id_)
-        if stored is None:
-            raise RuleMissingError(f"there is no rule {id_}")
-        return await store.replace_rule(connection, stored.rule.model_copy(update={"enabled": enabled}))
+        for id_ in dict.fromkeys(ids):
+            if not await _revision(connection, id_):
+                raise RuleMissingError(f"there is no rule {id_}")
+            await _remove(connection, id_)
 
 
-async def apply_rules(connection: AsyncConnection, rules: Sequence[Rule], *, prune: bool = False) -> Applied:
-    """Store rules, all or none of them. With `prune`, remove all others.
+async def enable_rules(connection: AsyncConnection, ids: Sequence[str], *, enabled: bool) -> None:
+    """Let rules be evaluated or not, all or none of them.
 
     Raises:
+        RuleMissingError: One of them is not there.
+    """
+    async with _locked(connection):
+        for id_ in dict.fromkeys(ids):
+            stored = await store.read_rule(connection, id_)
+            if stored is None:
+                raise RuleMissingError(f"there is no rule {id_}")
+            await store.replace_rule(connection, stored.rule.model_copy(update={"enabled": enabled}))
+
+
+async def apply_rules(
+    connection: AsyncConnection, rules: Sequence[Rule], *, prune: bool = False, only_new: bool = False
+) -> Applied:
+    """Store rules, all or none of them.
+
+    Args:
+        connection: The connection.
+        rules: The rules.
+        prune: Whether all other rules are removed.
+        only_new: Whether rules that there are may not be replaced.
+
+    Raises:
+        RuleExistsError: With `only_new`, there is one of the rules.
         TooManyError: There would be more than `MAX_RULES` rules.
     """
     done = Applied([], [], [], [])
@@ -103,6 +126,8 @@ async def apply_rules(connection: AsyncConnection, rules: Sequence[Rule], *, pru
                 await _remove(connection, id_)
         for rule in rules:
             revision = await _revision(connection, rule.id)
+            if revision and only_new:
+                raise RuleExistsError(f"there is a rule {rule.id} already")
             stored = await _put(connection, rule, revision)
             if not revision:
                 done.added.append(rule.id)

@@ -46,6 +46,17 @@ DELETE_RULE = f"""
 
 RULE_REVISION = "SELECT revision FROM alert_rules WHERE id = %(id)s AND deleted_at IS NULL"
 
+# Windows of the longest size up to an hour: few rows, of all posts.
+_OF_WEEK = """
+    SELECT DISTINCT label FROM {table}
+    WHERE keyword = '*' AND start_at > now() - interval '7 days' AND size_s = (
+        SELECT max(size_s) FROM emotion_windows
+        WHERE keyword = '*' AND size_s <= 3600 AND start_at > now() - interval '7 days'
+    )
+"""
+EMOTIONS_OF_WEEK = _OF_WEEK.format(table="emotion_window_labels")
+SENTIMENTS_OF_WEEK = _OF_WEEK.format(table="emotion_window_sentiments")
+
 RULE_IDS = "SELECT id FROM alert_rules WHERE deleted_at IS NULL ORDER BY id"
 
 # Mutes

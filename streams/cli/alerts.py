@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import click
 
+from streams.cli.common import LIBRARY_LEVELS
 from streams.cli.lazy import LazyCommand, LazyGroup
 
 _COMMANDS: Final = {
+    "run": LazyCommand("streams.cli.alerts_run", "run", "Evaluate the rules, and tell the channels of incidents."),
+    "rules": LazyCommand("streams.cli.alert_rules", "rules", "List and change the rules."),
+    "list": LazyCommand("streams.cli.alert_incidents", "list_incidents", "List the incidents with their reasons."),
+    "show": LazyCommand("streams.cli.alert_incidents", "show", "Show why an incident is one, and who was told."),
+    "mute": LazyCommand("streams.cli.alert_mutes", "mute", "Tell no channel of some incidents for a while."),
+    "unmute": LazyCommand("streams.cli.alert_mutes", "unmute", "End a mute."),
+    "mutes": LazyCommand("streams.cli.alert_mutes", "mutes", "List the mutes."),
     "channels": LazyCommand("streams.cli.alert_channels", "list_channels", "List the channels that are told."),
     "test": LazyCommand("streams.cli.alert_channels", "send_test", "Send a test message to a channel."),
 }
@@ -20,6 +29,11 @@ def alerts() -> None:
 
     \b
     Example:
-      emostream alerts channels
+      emostream alerts rules apply alerts.toml
+      emostream alerts run
       emostream alerts test ops
+      emostream alerts list --open
+      emostream alerts mute brand-anger --for 2h --reason "known"
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    # While Postgres does not answer, it logs each attempt; the command prints the error.
+    logging.getLogger("psycopg.pool").setLevel(LIBRARY_LEVELS["psycopg.pool"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -61,3 +62,14 @@ def add_incident(
                 "INSERT INTO alert_outbox (incident, event, channel) VALUES (%s, 'opened', %s)", (incident, channel)
             )
     return incident
+
+
+def toml(*rules: dict[str, Any]) -> str:
+    """Rules as a rules file. JSON writes the same scalars and lists."""
+
+    def value(one: Any) -> str:
+        if isinstance(one, dict):
+            return "{ " + ", ".join(f"{name} = {value(part)}" for name, part in one.items()) + " }"
+        return json.dumps(one)
+
+    return "\n".join("[[rule]]\n" + "".join(f"{n} = {value(v)}\n" for n, v in rule.items()) for rule in rules)
