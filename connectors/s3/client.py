@@ -7,6 +7,8 @@ A thin layer over boto3, with timeouts and conditional writes. Messages name the
     an object does not exist                 no error: None or False is returned
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
@@ -15,15 +17,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
-import boto3
-from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
-
 from connectors.errors import RejectedError, UnavailableError
 from connectors.s3.errors import NOT_IMPLEMENTED, is_missing, s3_errors, status
 
 if TYPE_CHECKING:
+    from boto3.s3.transfer import TransferConfig
     from mypy_boto3_s3 import S3Client
 
 # Seconds to wait for a connection, which takes milliseconds if the server runs, and for the first byte of an answer.
@@ -39,8 +37,6 @@ _CONFLICT_ATTEMPTS: Final = 5
 # Seconds between two checks for a bucket that another process creates, and the number of checks.
 _BUCKET_WAIT_S: Final = 1
 _BUCKET_CHECKS: Final = 15
-
-_TRANSFER = TransferConfig(use_threads=False)
 
 _NO_ETAG: Final = '"no-object-has-this-tag"'
 """An ETag that no object has: servers use digests."""
@@ -86,7 +82,7 @@ class ObjectInfo:
 class S3:
     """A connection to one S3 server, made by `connect`. Thread-safe."""
 
-    def __init__(self, client: "S3Client", config: S3Config) -> None:
+    def __init__(self, client: S3Client, config: S3Config) -> None:
         self._client = client
         self._region = config.region
         self._where = _display(config)
@@ -252,7 +248,7 @@ class S3:
             RejectedError: The server rejected the call.
         """
         with self._errors(bucket, key):
-            self._client.upload_file(str(file), bucket, key, Callback=on_bytes, Config=_TRANSFER)
+            self._client.upload_file(str(file), bucket, key, Callback=on_bytes, Config=_transfer())
 
     def download(self, bucket: str, key: str, file: Path, on_bytes: OnBytes | None = None) -> bool:
         """Download an object into a file, which appears only when it is complete.
@@ -272,7 +268,7 @@ class S3:
         """
         try:
             with self._errors(bucket, key):
-                self._client.download_file(bucket, key, str(file), Callback=on_bytes, Config=_TRANSFER)
+                self._client.download_file(bucket, key, str(file), Callback=on_bytes, Config=_transfer())
         except RejectedError as exc:
             if is_missing(exc.__cause__):
                 return False
@@ -301,6 +297,10 @@ def connect(config: S3Config) -> S3:
     Raises:
         RejectedError: The endpoint is not a URL, or only one half of the credentials is given.
     """
+    import boto3  # noqa: PLC0415 - takes a fifth of a second, and most processes have no S3
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
     if (config.access_key_id is None) != (config.secret_access_key is None):
         raise RejectedError(
             f"S3 at {_display(config)}: set both the access key id and the secret access key, or neither of them"
@@ -328,6 +328,12 @@ def connect(config: S3Config) -> S3:
             f"S3 at {_display(config)}: the endpoint or the region is not valid ({type(exc).__name__})"
         ) from exc
     return S3(client, config)
+
+
+def _transfer() -> TransferConfig:
+    from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - see `connect`
+
+    return TransferConfig(use_threads=False)
 
 
 def _no_conditions(where: str) -> str:

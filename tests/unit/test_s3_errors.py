@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import boto3.exceptions
 import botocore.exceptions
@@ -55,3 +57,11 @@ def test_the_code_and_the_status_of_a_refusal_decide(code: str, status: int, exp
         assert type(ours) is expected
         assert ours.__cause__ is refused
         assert "hunter" not in str(ours)
+
+
+def test_a_process_without_a_registry_does_not_load_boto3() -> None:
+    """It takes a fifth of a second, and every process has the settings of S3."""
+    roles = "streams.connections, streams.sink.runner, streams.pipeline.worker, streams.windows.rebuild.run"
+    script = f"import sys, {roles}; print({{'boto3', 'botocore'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
