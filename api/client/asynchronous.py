@@ -15,6 +15,7 @@ from api.client import calls
 from api.client.calls import TIMEOUT_S, AnswerT, Call
 from api.client.errors import ApiConnectionError, ApiError
 from api.client.following import STREAM_TIMEOUT, Pauses, live_message
+from api.models.alerts import AlertIncidentAnswer, AlertIncidentsAnswer, AlertMute, Severity, StoredAlertRule
 from api.models.audit import AuditAnswer
 from api.models.health import Readiness
 from api.models.live import LiveMessage
@@ -122,6 +123,45 @@ class AsyncClient:
     async def model(self) -> ModelAnswer:
         """Returns the models that serve."""
         return await self._send(calls.model())
+
+    async def incidents(
+        self,
+        *,
+        state: calls.State = "all",
+        rule: str | None = None,
+        keyword: str | None = None,
+        severity: Severity | None = None,
+        since: datetime | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> AlertIncidentsAnswer:
+        """Returns incidents, the newest decision first.
+
+        Args:
+            state: Only those that are `open` or `closed`.
+            rule: Only those of the rule with this id.
+            keyword: Only those of this keyword; `*` stands for all posts.
+            severity: Only those of this severity.
+            since: Only those that were decided at this time or later.
+            limit: The most incidents; at most 200.
+            before: The `next_before` of the page before.
+        """
+        wanted = calls.incidents(
+            state=state, rule=rule, keyword=keyword, severity=severity, since=since, limit=limit, before=before
+        )
+        return await self._send(wanted)
+
+    async def incident(self, key: str) -> AlertIncidentAnswer:
+        """Returns an incident with the words and posts that moved the value, and what was told of it."""
+        return await self._send(calls.incident(key))
+
+    async def alert_rules(self) -> list[StoredAlertRule]:
+        """Returns the rules of alerts, in the order of their ids."""
+        return (await self._send(calls.alert_rules())).rules
+
+    async def alert_mutes(self, *, ended: bool = False) -> list[AlertMute]:
+        """Returns the mutes that hold now, the newest first; with `ended` also those that have ended."""
+        return (await self._send(calls.alert_mutes(ended=ended))).mutes
 
     async def audit(self) -> AuditAnswer:
         """Returns the result of the last audit."""

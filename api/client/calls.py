@@ -12,6 +12,13 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from api.client.errors import ApiError
+from api.models.alerts import (
+    AlertIncidentAnswer,
+    AlertIncidentsAnswer,
+    AlertMutesAnswer,
+    AlertRulesAnswer,
+    Severity,
+)
 from api.models.audit import AuditAnswer
 from api.models.health import Readiness
 from api.models.query import QueryAnswer, QueryRequest
@@ -28,6 +35,7 @@ from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, Windows
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
+State = Literal["open", "closed", "all"]
 Order = Literal["frequent", "rising"]
 
 Kind = Literal["window", "post"]
@@ -100,6 +108,38 @@ def posts(*, keyword: str | None, label: str | None, limit: int, before: str | N
 def model() -> Call[ModelAnswer]:
     """Get the models that serve."""
     return Call("GET", "/v1/model", ModelAnswer)
+
+
+def incidents(
+    *,
+    state: State,
+    rule: str | None,
+    keyword: str | None,
+    severity: Severity | None,
+    since: datetime | None,
+    limit: int,
+    before: str | None,
+) -> Call[AlertIncidentsAnswer]:
+    """Get incidents, the newest decision first."""
+    params = _params(
+        state=state, rule=rule, keyword=keyword, severity=severity, since=since, limit=limit, before=before
+    )
+    return Call("GET", "/v1/alerts/incidents", AlertIncidentsAnswer, params=params)
+
+
+def incident(key: str) -> Call[AlertIncidentAnswer]:
+    """Get an incident with its whole reason and its deliveries."""
+    return Call("GET", f"/v1/alerts/incidents/{quote(key, safe='')}", AlertIncidentAnswer)
+
+
+def alert_rules() -> Call[AlertRulesAnswer]:
+    """Get the rules of alerts."""
+    return Call("GET", "/v1/alerts/rules", AlertRulesAnswer)
+
+
+def alert_mutes(*, ended: bool) -> Call[AlertMutesAnswer]:
+    """Get the mutes."""
+    return Call("GET", "/v1/alerts/mutes", AlertMutesAnswer, params={"all": str(ended).lower()})
 
 
 def audit() -> Call[AuditAnswer]:

@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from api.client import ApiError, Client
 from connectors.local import Endpoints
 from streams.ops.demo.processes import Role
 from streams.settings import Settings
@@ -234,6 +235,15 @@ def test_incidents_by_pages_with_their_reasons_and_mutes(http: httpx.Client, set
     same = http.get(chart.url.raw_path.decode(), headers={"If-None-Match": chart.headers["etag"]})
     assert (same.status_code, same.content) == (304, b"")
     assert_problem(http.get("/v1/alerts/incidents/none/chart.png"), 404, "no incident with this key")
+
+    with Client(str(http.base_url)) as client:
+        page = client.incidents(state="open", limit=1, since=NOON)
+        following = client.incidents(state="open", limit=200, before=page.next_before)
+        assert [one.incident for one in page.incidents + following.incidents] == listed(state="open")
+        assert client.incident(keys[0]).words[0].word == "spilt"
+        assert (client.alert_rules(), client.alert_mutes(ended=True)) == ([], [])
+        with pytest.raises(ApiError, match="no incident with this key"):
+            client.incident("?/..")
 
     put(http, a_rule())
     muted = [
