@@ -19,8 +19,8 @@ from streams.alerts.errors import RuleExistsError, RuleMissingError, TooManyErro
 from streams.cli import cli
 from streams.errors import InputError, SettingsError
 from tests.integration.access_support import execute
-from tests.integration.rules_support import a_rule, add_incident, toml
 from tests.integration.bi_support import database, dsn
+from tests.integration.rules_support import a_rule, add_incident, toml
 
 __all__ = ["database", "dsn"]  # fixtures
 

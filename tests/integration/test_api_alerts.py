@@ -18,9 +18,9 @@ from connectors.local import Endpoints
 from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from tests.integration.access_support import execute
-from tests.integration.rules_support import EXAMPLES, POINTS, WORDS, a_rule, add_incident
 from tests.integration.api_support import assert_problem, client_of
 from tests.integration.bi_support import NOON, renamed
+from tests.integration.rules_support import EXAMPLES, POINTS, WORDS, a_rule, add_incident
 from tests.integration.test_api_guards import new_key
 
 BOARD = "https://board.example"
@@ -245,6 +245,8 @@ def test_incidents_by_pages_with_their_reasons_and_mutes(http: httpx.Client, set
         with pytest.raises(ApiError, match="no incident with this key"):
             client.incident("?/..")
 
+
+def test_mutes_are_made_listed_and_ended(http: httpx.Client) -> None:
     put(http, a_rule())
     muted = [
         http.post("/v1/alerts/mutes", json={"keyword": " tea ", "duration_s": 3_600, "reason": " known "}),
