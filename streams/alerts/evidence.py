@@ -21,7 +21,8 @@ MIN_WORD_POSTS: Final = 3
 MIN_WORD_SCORE: Final = Z_95
 
 PRIOR_WORDS: Final = 500
-"""How many words the prior of the log-odds is worth. It keeps rare words from being the clearest ones."""
+"""How many words the prior of the log-odds is worth, at most as many as the smaller of the two corpora has. It keeps
+rare words from being the clearest ones."""
 
 MAX_COUNTED: Final = 100_000
 """The most words, texts or authors that are counted at a time. If there are more, the rarest are dropped."""
@@ -95,9 +96,10 @@ class Evidence:
         if not now.total or not before.total:
             return ()
         found = []
+        prior = min(PRIOR_WORDS, now.total, before.total)
         for word, posts in now.counts.items():
             if posts >= MIN_WORD_POSTS:
-                score = log_odds(posts, now.total, before.counts[word], before.total, PRIOR_WORDS)
+                score = log_odds(posts, now.total, before.counts[word], before.total, prior)
                 if score >= MIN_WORD_SCORE:
                     found.append(AlertWord(word, score, posts, before.counts[word]))
         return tuple(sorted(found, key=lambda one: (-one.score, one.word))[:most])

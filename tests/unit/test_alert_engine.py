@@ -166,6 +166,15 @@ def test_a_provisional_volume_begins_the_incident_of_its_final_window() -> None:
     assert brief(evaluation.run(minutes([None, None, 15, 3]))) == [("cleared", 2, 4)]
 
 
+def test_an_incident_of_a_provisional_window_ends_without_data() -> None:
+    evaluation = Evaluation(rule({"type": "threshold", "limit": 10}))
+    evaluation.run(minutes([1]))
+    evaluation.take(volume(11, T0 + MINUTE, final=False))
+    evaluation.run(minutes([None, 11]))
+    (closed,) = evaluation.engine.tick(60, T0 + 2 * DAY)
+    assert brief([closed]) == [("no data", 1, 2 + 24 * 60)]
+
+
 def test_a_provisional_window_waits_for_the_windows_before_it() -> None:
     evaluation = Evaluation(rule({"type": "threshold", "limit": 10}))
     assert evaluation.take(volume(11, T0, final=False)) == [], "nothing tells what was before"
