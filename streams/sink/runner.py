@@ -19,7 +19,7 @@ from connectors.kafka.producer import ConfirmedProducer
 from streams import __version__
 from streams.connections import kafka_config
 from streams.errors import BackfillBusyError, BackfillStoppedError
-from streams.gate.cpu_aware import CLOSED_POLL_S, Gate, sink_gate
+from streams.gate.cpu_aware import Gate, sink_gate
 from streams.process.background import in_background
 from streams.process.topic_watch import TopicWatch
 from streams.settings import Settings
@@ -39,7 +39,7 @@ from streams.sink.report import (
 )
 from streams.sink.same_topics import require_same_topics
 from streams.sink.targets import DELETIONS, WINDOWS, Target, posts_of
-from streams.sink.topic_sink import POLL_S, TopicSink
+from streams.sink.topic_sink import ONCE_POLL_S, POLL_S, TopicSink
 from streams.sink.web import SinkWeb
 from streams.topology import check_topics, sink_topics
 
@@ -269,7 +269,7 @@ class Sink:
             bounds = {topic: reader.all_bounds(topic, partitions) for topic, partitions in topics.items()}
             ends = {(topic, p): end for topic, of_topic in bounds.items() for p, (_, end) in of_topic.items()}
             readers = {topic: BacklogReader(reader, topic) for topic in topics}
-            while not stop.wait(CLOSED_POLL_S):
+            while not stop.wait(ONCE_POLL_S):
                 try:
                     written = {topic: history.offsets(topic, partitions) for topic, partitions in topics.items()}
                     if all(written[topic].get(p, 0) >= end for (topic, p), end in ends.items()):

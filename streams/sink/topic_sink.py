@@ -49,6 +49,9 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.25
 """Seconds that a slice waits to fill. Fewer, larger transactions cost Postgres less."""
 
+ONCE_POLL_S = 0.1
+"""The same for a sink that ends when all is written. Its backlog fills the slices, and only the last one waits."""
+
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds to wait after each failed try while a server does not answer; the last value repeats."""
 
@@ -138,7 +141,7 @@ class TopicSink(Generic[R]):
             ConnectorError: Kafka or Postgres rejects the call, or the load can no longer be measured.
         """
         if all_partitions:
-            self._poll_s = POLL_S
+            self._poll_s = ONCE_POLL_S
         kafka = kafka_config(self._settings)
         group = f"{self._settings.group_prefix}-sink"
         reader = OffsetReader(kafka, group=group)

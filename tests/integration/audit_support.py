@@ -60,6 +60,10 @@ class System:
     async def publish(self) -> None:
         """Publish all windows, as if they had changed, and write all that Kafka has to Postgres."""
         self.publish_read(await self.store.read())
+        await self.forget_changes()
+
+    async def forget_changes(self) -> None:
+        """Mark all windows in Redis as published."""
         for shard in range(self.store.shards):
             while rows := await self.store.dirty(shard, 10_000):
                 await self.store.clear_dirty(shard, rows)
@@ -72,12 +76,11 @@ class System:
         with open_sink(self.settings, gate=OpenGate()) as sink:
             sink.run(threading.Event(), once=True)
 
-    async def fill(self, posts: Sequence[ClassifiedPost]) -> None:
-        """Bring posts of one partition, whose origins rise from 0, into every part of the system."""
+    async def add(self, posts: Sequence[ClassifiedPost]) -> None:
+        """Bring posts of one partition, whose origins rise from 0, into the topics and into Redis."""
         self.produce(len(posts), posts[0].origin.partition)
         self.classify(posts)
         await self.count(posts)
-        await self.publish()
 
     async def audit(self) -> dict[str, Check]:
         """Returns the checks of an audit, by name."""

@@ -160,11 +160,19 @@ async def store(settings: Settings) -> AsyncIterator[WindowStore]:
         yield opened
 
 
-@pytest.fixture
-def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
-    opened = ConfirmedProducer(kafka_config(settings), client_id="test")
+@pytest.fixture(scope="module")
+def one_producer(endpoints: Endpoints) -> Iterator[ConfirmedProducer]:
+    """One for all tests of a module, because the first record of a producer takes a second."""
+    config = kafka_config(load_settings(env_file=None, environ=endpoints.as_env()))
+    opened = ConfirmedProducer(config, client_id="test")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def producer(one_producer: ConfirmedProducer, settings: Settings) -> ConfirmedProducer:
+    """A producer, and the topics of the test."""
+    return one_producer
 
 
 @pytest.fixture

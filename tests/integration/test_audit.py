@@ -52,8 +52,9 @@ def posts(count: int, *, first: int = 0, partition: int = 0, at: int = DAY) -> l
 async def system(env: dict[str, str], settings: Settings, store: WindowStore, producer: ConfirmedProducer) -> System:
     """Posts of three days and two partitions are in all parts of the system."""
     found = System(settings, store, producer)
-    await found.fill([post for day in range(3) for post in posts(20, first=20 * day, at=DAY + day * DAY_MS)])
-    await found.fill(posts(30, partition=1, at=DAY + 10_000))
+    await found.add([post for day in range(3) for post in posts(20, first=20 * day, at=DAY + day * DAY_MS)])
+    await found.add(posts(30, partition=1, at=DAY + 10_000))
+    await found.publish()
     return found
 
 
@@ -289,7 +290,8 @@ async def test_windows_that_have_left_redis_are_compared_in_postgres(system: Sys
 async def test_a_post_that_came_after_its_window_was_removed_is_no_violation(system: System) -> None:
     """Its partition is behind the others, so by its own partition it is not too late."""
     await expire(system.store, 60, DAY + DAY_MS)
-    await system.fill(posts(3, partition=3, at=DAY + 3_000))
+    await system.add(posts(3, partition=3, at=DAY + 3_000))
+    await system.publish()
     checks = await system.audit()
     assert [name for name, check in checks.items() if not check.ok] == []
     assert checks["1m windows in Postgres = classified"].note == "3 too late"
@@ -319,6 +321,7 @@ async def test_waiting_reads_each_record_once(system: System) -> None:
         await waiting.wait()
         await system.count(late)
         await asyncio.to_thread(system.publish_read, await system.store.read())
+        await system.forget_changes()
 
     catching_up = asyncio.ensure_future(catch_up())
     checks = await audit_until_balanced(

@@ -265,7 +265,8 @@ async def test_the_audit_balances_after_an_erasure(
 ) -> None:
     system = System(settings, store, producer)
     posts = [replace(post, text="a text", author="ann", url="u") for post in posts_to_count(20)]
-    await system.fill(posts)
+    await system.add(posts)
+    await system.publish()
     send(producer, settings, deletion(id=posts[3].id), deletion(id=posts[4].id))
     system.publish_read([])
     assert erased(settings) == {posts[3].id, posts[4].id}
