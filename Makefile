@@ -99,7 +99,11 @@ check-dashboard: $(STAMP) $(NODE_STAMP) ## Check the page: types, style, tests, 
 	(sources=$$PWD && cd "$$folder" && node "$$sources/scripts/types.mjs" openapi.json) || exit 1; \
 	cmp "$$folder/src/api/schema.d.ts" src/api/schema.d.ts || \
 		differs dashboard/src/api/schema.d.ts "cd dashboard && PYTHON=../$(PY) npm run types"; \
-	"$$python" scripts/palette.py > "$$folder/palette.json" || exit 1; \
+	"$$python" scripts/palette.py > "$$folder/palette.json" && \
+		"$$python" scripts/palette.py --cases > "$$folder/cases.json" || exit 1; \
+	cmp "$$folder/cases.json" src/lib/palette-cases.json || \
+		differs dashboard/src/lib/palette-cases.json \
+			"cd dashboard && ../$(PY) scripts/palette.py --cases > src/lib/palette-cases.json"; \
 	cmp "$$folder/palette.json" src/palette.json || \
 		differs dashboard/src/palette.json "cd dashboard && ../$(PY) scripts/palette.py > src/palette.json"; \
 	npx --no-install vite build --logLevel warn --outDir "$$folder/static" --emptyOutDir || exit 1; \
