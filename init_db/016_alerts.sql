@@ -187,4 +187,6 @@ BEGIN
 END
 $$;
 
+COMMENT ON COLUMN api_keys.scopes IS 'What the key allows: query, predict, read, live, alerts. Others are ignored.';
+
 INSERT INTO schema_migrations (version) VALUES (16) ON CONFLICT DO NOTHING;

@@ -122,6 +122,8 @@ def to_toml(rules: Iterable[Rule]) -> str:
 def _table(rule: Rule) -> str:
     fields = rule.model_dump(mode="json", exclude_none=True)
     fields["window"] = format_duration(fields.pop("window_s"))
+    condition = fields["condition"]
+    fields["condition"] = {"type": condition.pop("type"), **condition}
     cooldown = fields.pop("cooldown_s")
     fields["cooldown"] = format_duration(cooldown) if cooldown else "0s"
     order = ["id", "name", "keywords", "window", "measure", "condition"]

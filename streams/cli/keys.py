@@ -50,8 +50,9 @@ def keys() -> None:
     \b
     query    ask what people feel about a keyword
     predict  classify texts
-    read     read windows, keywords, posts, models and the audit
+    read     read windows, keywords, posts, alerts, models and the audit
     live     keep a stream open
+    alerts   change the rules of alerts, and mute them
 
     \b
     Example:
