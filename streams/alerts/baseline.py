@@ -155,10 +155,8 @@ def usual(measure: Measure, hours: Mapping[int, Hour], start: int, size: int) ->
     same_hour, *neighbours, days = spans
     # The days contain the same hour of the last weeks.
     others = [span for span in days if span not in same_hour]
-    groups = [_known(measure, hours, group) for group in (same_hour, *neighbours)]
-    if len(groups[0]) >= MIN_AT_HOUR and sum(map(len, groups)) >= MIN_HOURS:
-        groups.append(_known(measure, hours, others))
-    else:
+    groups = [_known(measure, hours, group) for group in (same_hour, *neighbours, others)]
+    if len(groups[0]) < MIN_AT_HOUR:
         groups = [_known(measure, hours, days)]
     known = sum(map(len, groups))
     if known < MIN_HOURS:

@@ -17,6 +17,9 @@ from streams.window_sizes import MAX_SIZE_S
 MAX_RULE_KEYWORDS = 100
 """The most keywords that one rule names. A rule for more of them watches each keyword."""
 
+MAX_COMPARED_S = 9 * 86_400
+"""The longest windows, in seconds, for which the last two weeks tell what is usual."""
+
 EACH_KEYWORD = "each"
 """Stands for every keyword that has windows, each as a series of its own. All posts together are not among them."""
 
@@ -75,10 +78,10 @@ class _Condition(_Part):
 
 
 class Threshold(_Condition):
-    """The value passes a fixed limit.
+    """The value passes a fixed limit: it is greater, or less, than the limit.
 
-    `limit` and `clear` are in posts for a volume, and in percent for a share. An incident ends on the other side of
-    `clear`; without it, on the other side of `limit`.
+    `limit` and `clear` are in posts for a volume, and in percent for a share. An incident ends at `clear` or on the
+    other side of it; without it, at `limit`.
     """
 
     type: Literal["threshold"] = "threshold"
@@ -87,7 +90,7 @@ class Threshold(_Condition):
 
 
 class Change(_Condition):
-    """The value differs from the usual one of this hour of the day and of the week.
+    """The value differs by `by` or more from the usual one of this hour of the day and of the week.
 
     `by` and `clear` are in percent of the usual value for a volume, and in percentage points for a share. An incident
     ends if the difference is less than `clear`; without it, less than half of `by`.
@@ -99,7 +102,7 @@ class Change(_Condition):
 
 
 class RobustZScore(_Condition):
-    """The value is unusual: it is `z` standard deviations from the usual one of this hour of the day and of the week.
+    """The value is unusual: `z` or more standard deviations from the usual one of this hour of the day and of the week.
 
     Median and median absolute deviation of the hours before are the usual value and its spread, so a few extreme hours
     do not change them. An incident ends below `clear`; without it, below half of `z`.
@@ -161,6 +164,8 @@ class Rule(_Part):
                 raise ValueError(f"condition: clear must not be {condition.direction} limit")
         elif condition.clear is not None and condition.clear > self._fires_at(condition):
             raise ValueError("condition: clear must not be greater than what begins an incident")
+        elif self.window_s > MAX_COMPARED_S:
+            raise ValueError(f"window_s: only windows of up to {MAX_COMPARED_S} s can be compared with what is usual")
         if below and not is_share and self.keywords == EACH_KEYWORD:
             raise ValueError("keywords: name the keywords of a rule for a low volume; `each` has no end of silent ones")
         return self

@@ -7,9 +7,11 @@ import random
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
-from streams.alerts.baseline import HOUR_MS, MIN_HOURS, hours_for
+from streams.alerts.baseline import HOUR_MS, MIN_HOURS, hours_for, usual
 from streams.alerts.engine import Closed, Engine, Hour, Opened, Reading, RevisedRule, SeriesKey
+from streams.alerts.rule import MAX_COMPARED_S, Volume
 from streams.records import to_ms
 from tests.alert_support import ANGER, DAY, HOUR, MINUTE, T0, Evaluation, anger, brief, minutes, rule, volume
 
@@ -144,6 +146,17 @@ def test_hours_of_windows_that_cross_an_hour_or_are_longer() -> None:
     assert (min(day), max(day)) == (T0 - 28 * DAY, T0 - HOUR)
     assert hours_for(T0, 31 * 86_400) == frozenset(), "there are no such windows in the last four weeks"
     assert all(hour >= 0 for hour in hours_for(DAY, 60)), "there is nothing before 1970"
+
+
+@pytest.mark.parametrize("size", [60, 3_600, 86_400, MAX_COMPARED_S])
+def test_each_size_that_can_be_compared_is(size: int) -> None:
+    start = T0 - T0 % (size * 1_000)
+    hours = {hour: Hour(hour, 60, {}, {}) for hour in hours_for(start, size)}
+    known = usual(Volume(), hours, start, size)
+    assert known is not None
+    assert (known.value, known.hours) == (size / 60, {60: 24, 3_600: 24, 86_400: 16, MAX_COMPARED_S: 8}[size])
+    with pytest.raises(ValidationError, match="can be compared"):
+        rule({"type": "zscore"}, window_s=MAX_COMPARED_S + 86_400)
 
 
 def test_hours_are_wanted_once_an_hour_and_not_for_small_windows() -> None:
