@@ -234,8 +234,13 @@ def test_live_streams_go_on_when_kafka_is_back(
         assert asking.predicts()
         assert not asking.parts()["kafka"][0]
         assert asking.status() == "degraded"
+        state = asking.http.get("/v1/status").json()
+        assert all(state[part]["problem"] for part in ("posts", "lag", "sink", "dead"))
+        assert state["models"]
     following.write_until("update")
-    assert asking.status() == "ready"
+    # The stream of posts may follow later than that of windows.
+    wait_for(lambda: asking.status() == "ready", what=lambda: str(asking.parts()))
+    wait_for(lambda: asking.http.get("/v1/status").json()["posts"]["problem"] is None, what="/v1/status has figures")
     assert service.stop() == 0
     following.wait()
 

@@ -7,6 +7,8 @@ import logging
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -17,9 +19,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from api.app import create_app
 from api.metrics import ApiMetrics
 from api.outer_middleware import OuterMiddleware
 from api.pages import CONTENT_SECURITY_POLICY, PAGE_PATHS, PageMiddleware, accepts_gzip, read_pages
+from tests.helpers import make_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,3 +172,16 @@ def test_packages_contain_the_page(tmp_path: Path, kind: type[WheelBuilder | Sdi
         (tmp_path / name).touch()
     included = {one.relative_path for one in kind(str(tmp_path)).recurse_included_files()}
     assert included >= {"api/__init__.py", "api/static/index.html", "api/static/assets/index-abc.js"}
+
+
+async def test_the_documentation_of_the_service_does_not_list_the_page(folder: Path) -> None:
+    resources: Any = SimpleNamespace(settings=make_settings(), metrics=ApiMetrics())
+    transport = httpx.ASGITransport(create_app(resources, read_pages(folder)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        assert "/v1/status" in paths
+        assert not [path for path in paths if path in PAGE_PATHS or path.startswith("/assets")]
+        # Its own page has scripts in it, so it must not have the policy of the dashboard.
+        documentation = await client.get("/docs")
+        assert documentation.status_code == 200
+        assert "content-security-policy" not in documentation.headers
