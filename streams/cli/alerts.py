@@ -19,6 +19,9 @@ _COMMANDS: Final = {
     "unmute": LazyCommand("streams.cli.alert_mutes", "unmute", "End a mute."),
     "mutes": LazyCommand("streams.cli.alert_mutes", "mutes", "List the mutes."),
     "channels": LazyCommand("streams.cli.alert_channels", "list_channels", "List the channels that are told."),
+    "backtest": LazyCommand(
+        "streams.cli.alerts_backtest", "backtest", "Run rules over the history, and show what they would have found."
+    ),
     "test": LazyCommand("streams.cli.alert_channels", "send_test", "Send a test message to a channel."),
 }
 

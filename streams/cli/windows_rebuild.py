@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streams.windows.rebuild.run import Summary
 
 
-class _TimeType(click.ParamType):
+class TimeType(click.ParamType):
     """A date or time in ISO 8601, as milliseconds since 1970; in UTC if it has no time zone."""
 
     name = "time"
@@ -41,8 +41,8 @@ class _TimeType(click.ParamType):
     short_help="Rebuild the windows from the posts in Kafka and Postgres.",
     epilog="Exit code: 0 if the windows were rebuilt; 1 on an error, 130 after Ctrl-C: the windows are as they were.",
 )
-@click.option("--from", "since", type=_TimeType(), metavar="T", help="Rebuild only windows that end after T.")
-@click.option("--to", "until", type=_TimeType(), metavar="T", help="Rebuild only windows that start before T.")
+@click.option("--from", "since", type=TimeType(), metavar="T", help="Rebuild only windows that end after T.")
+@click.option("--to", "until", type=TimeType(), metavar="T", help="Rebuild only windows that start before T.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def rebuild(*, since: int | None, until: int | None, as_json: bool) -> int:
     """Rebuild the windows in Redis from the posts in Kafka, and for earlier times from those in Postgres.
