@@ -13,10 +13,15 @@ from api.models.alerts import (
     AlertIncident,
     AlertIncidentAnswer,
     AlertMute,
+    AlertPreviewAnswer,
+    AlertPreviewIncident,
     AlertRule,
     StoredAlertRule,
 )
+from streams.alerts.backtest_result import Incident as PastIncident
+from streams.alerts.preview import Preview
 from streams.alerts.stored import Delivery, Incident, Mute, StoredRule
+from streams.records import from_ms
 
 
 def rule_answer(stored: StoredRule) -> StoredAlertRule:
@@ -48,6 +53,42 @@ def whole_incident_answer(stored: Incident, deliveries: Sequence[Delivery]) -> A
     """Returns an incident with its whole reason and its deliveries."""
     members = {**_members(stored), "deliveries": [_delivery(one) for one in deliveries]}
     return AlertIncidentAnswer.model_validate(members, extra="ignore")
+
+
+def preview_answer(found: Preview) -> AlertPreviewAnswer:
+    """Returns what a rule would have found."""
+    result = found.found
+    return AlertPreviewAnswer(
+        since=from_ms(result.begin),
+        until=from_ms(max(result.begin, result.end)),
+        keywords=result.series,
+        windows=result.windows,
+        windows_too_small=result.too_small,
+        windows_without_baseline=result.without_baseline,
+        found=len(result.incidents),
+        per_week=None if result.per_week is None else round(result.per_week, 3),
+        notes=found.notes,
+        incidents=[_preview_incident(one) for one in found.incidents],
+    )
+
+
+def _preview_incident(found: PastIncident) -> AlertPreviewIncident:
+    opened, closed, reason = found.opened, found.closed, found.opened.reason
+    return AlertPreviewIncident(
+        keyword=opened.keyword,
+        began=from_ms(opened.began),
+        decided=from_ms(opened.decided),
+        ended=None if closed is None else from_ms(closed.ended),
+        ended_because=None if closed is None else closed.because,
+        posts=reason.posts,
+        value=reason.value,
+        low=reason.low,
+        high=reason.high,
+        limit=reason.limit,
+        usual=reason.usual,
+        z=reason.z,
+        summary=reason.summary,
+    )
 
 
 def _members(stored: Incident) -> dict[str, Any]:

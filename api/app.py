@@ -21,7 +21,20 @@ from api.outer_middleware import OuterMiddleware
 from api.pages import PageFile, PageMiddleware, read_pages
 from api.resources import Resources
 from api.responses import PROBLEM_SCHEMA
-from api.routes import alerts, audit, health, incidents, keywords, live, model, posts, query, texts, windows
+from api.routes import (
+    alert_preview,
+    alerts,
+    audit,
+    health,
+    incidents,
+    keywords,
+    live,
+    model,
+    posts,
+    query,
+    texts,
+    windows,
+)
 from streams import __version__
 
 GZIP_FROM_BYTES = 1_024
@@ -77,6 +90,7 @@ def _add_routes(app: FastAPI) -> None:
     for routes in (query, texts, windows, keywords, posts, live, alerts, incidents, model, audit, health):
         app.include_router(routes.router)
     app.include_router(alerts.writing)
+    app.include_router(alert_preview.router)
     app.include_router(live.sockets)
     app.add_api_route("/", _to_documentation, include_in_schema=False)
 

@@ -64,6 +64,7 @@ class Resources:
         access: admits callers.
         live: the events of the live streams.
         stop: tells the streams that the process stops.
+        one_preview_at_a_time: held while a rule is tried on the history.
         one_tier_at_a_time: held while a request is classified with a tier of its choice.
     """
 
@@ -85,6 +86,7 @@ class Resources:
     live: LiveHub
     stop: asyncio.Event
     one_tier_at_a_time: asyncio.Semaphore
+    one_preview_at_a_time: asyncio.Semaphore
 
 
 @asynccontextmanager
@@ -168,6 +170,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             access,
             live,
             asyncio.Event(),
+            asyncio.Semaphore(1),
             asyncio.Semaphore(1),
         )
 

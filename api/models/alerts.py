@@ -293,3 +293,46 @@ class AlertChannelsAnswer(ApiModel):
     """The channels of the channels file."""
 
     channels: list[AlertChannel]
+
+
+class AlertPreviewRequest(ApiModel):
+    """A rule to try on the history, which is not stored."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rule": _RULE_EXAMPLE, "hours": 168}]})
+
+    rule: AlertRule
+    hours: int = Field(168, ge=1, le=31 * 24, description="How many hours of the history, up to its end.")
+    keywords: list[Keyword] = Field([], max_length=20, description="Only these keywords; empty for all of the rule.")
+
+
+class AlertPreviewIncident(ApiModel):
+    """An incident that the rule would have found."""
+
+    keyword: str
+    began: AwareDatetime
+    decided: AwareDatetime
+    ended: AwareDatetime | None = Field(description="Null if it is open at the end of the history.")
+    ended_because: str | None
+    posts: int
+    value: float
+    low: float
+    high: float
+    limit: float
+    usual: float | None
+    z: float | None
+    summary: str
+
+
+class AlertPreviewAnswer(ApiModel):
+    """What a rule would have found."""
+
+    since: AwareDatetime = Field(description="Start of the first window that was evaluated.")
+    until: AwareDatetime = Field(description="End of the last one.")
+    keywords: int
+    windows: int
+    windows_too_small: int = Field(description="Windows with fewer posts than `min_posts`, for a share.")
+    windows_without_baseline: int = Field(description="Windows for which too few hours were known.")
+    found: int = Field(description="Number of incidents; `incidents` has the latest 500 of them.")
+    per_week: float | None
+    notes: list[str] = Field(description="What to know about the history, such as that it begins too late.")
+    incidents: list[AlertPreviewIncident]

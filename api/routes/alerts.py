@@ -91,7 +91,7 @@ async def put_rule(request: Request, resources: Shared, rule: Id, body: AlertRul
     To undo nobody's change, send `If-Match` with the ETag that you have seen, `If-None-Match: *` for a new rule, or
     `revision`.
     """
-    wanted = _checked(resources, rule, body)
+    wanted = checked_rule(resources, body, id_=rule)
     try:
         async with alerts_connection(resources.writing, "storing a rule") as connection:
             stored, created = await changes.put_rule(connection, wanted, precondition(request, revision))
@@ -190,8 +190,14 @@ def served(resources: Resources) -> Served:
     )
 
 
-def _checked(resources: Resources, id_: str, body: AlertRule) -> Rule:
+def checked_rule(resources: Resources, body: AlertRule, *, id_: str, within: str = "") -> Rule:
     """Returns the rule of a request.
+
+    Args:
+        resources: The resources of the process.
+        body: The rule as it was sent.
+        id_: The id that it must have.
+        within: The member of the body that is the rule; empty for the body.
 
     Raises:
         RequestValidationError: It is not sound, or could not find anything.
@@ -201,15 +207,15 @@ def _checked(resources: Resources, id_: str, body: AlertRule) -> Rule:
     try:
         rule = Rule.model_validate(body.model_dump(mode="json"))
     except ValidationError as exc:
-        raise _invalid(problems_of(exc)) from exc
+        raise _invalid(problems_of(exc), within) from exc
     if found := served_problems(rule, served(resources)):
-        raise _invalid(found)
+        raise _invalid(found, within)
     return rule
 
 
-def _invalid(found: list[RuleProblem]) -> RequestValidationError:
+def _invalid(found: list[RuleProblem], within: str = "") -> RequestValidationError:
     return RequestValidationError(
-        [{"loc": ("body", *([one.field] if one.field else [])), "msg": one.what} for one in found]
+        [{"loc": tuple(part for part in ("body", within, one.field) if part), "msg": one.what} for one in found]
     )
 
 

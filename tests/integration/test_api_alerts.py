@@ -19,7 +19,7 @@ from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from tests.integration.access_support import execute
 from tests.integration.api_support import assert_problem, client_of
-from tests.integration.bi_support import NOON, renamed
+from tests.integration.bi_support import MINUTE, NOON, add_window, renamed
 from tests.integration.rules_support import EXAMPLES, POINTS, WORDS, a_rule, add_incident
 from tests.integration.test_api_guards import new_key
 
@@ -262,6 +262,34 @@ def test_mutes_are_made_listed_and_ended(http: httpx.Client) -> None:
     every = http.get("/v1/alerts/mutes", params={"all": True}).json()["mutes"]
     assert [(one["id"], one["active"]) for one in every][-1] == (first["id"], False)
     assert [one["id"] for one in every] == [second["id"], first["id"]]
+
+
+def test_a_rule_is_tried_on_the_history_within_limits(http: httpx.Client, settings: Settings) -> None:
+    def preview(rule: dict[str, object], **more: object) -> httpx.Response:
+        return http.post("/v1/alerts/rules/preview", json={"rule": rule, **more})
+
+    rule = a_rule(enabled=False)
+    assert_problem(preview(rule), 422, "the history has no windows of this size")
+    with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
+        for minute, posts in enumerate([5, 50, 60, 5, 5, 70]):
+            for keyword in "coffee", "*":
+                add_window(connection, keyword, MINUTE, NOON + timedelta(minutes=minute), {"joy": (posts, 0.9)})
+    found = preview({**rule, "cooldown_s": 0}, hours=1).json()
+    times = [(one["began"], one["decided"], one["ended"]) for one in found["incidents"]]
+    assert times == [
+        ("2026-03-01T12:01:00Z", "2026-03-01T12:02:00Z", "2026-03-01T12:04:00Z"),
+        ("2026-03-01T12:05:00Z", "2026-03-01T12:06:00Z", None),
+    ]
+    assert (found["found"], found["keywords"], found["incidents"][0]["value"]) == (2, 1, 50.0)
+    assert preview(rule, hours=1, keywords=["tea"]).json()["found"] == 0
+    assert http.get("/v1/alerts/rules").json()["rules"] == []
+    assert http.get("/v1/alerts/incidents").json()["incidents"] == []
+    assert_problem(preview(a_rule(window_s=61)), 422, "body.rule.window_s: windows of this size are not counted")
+    assert_problem(preview(rule, hours=745), 422, "body.hours")
+    wide = a_rule(keywords=[f"k{number}" for number in range(100)])
+    assert_problem(preview(wide, hours=700), 422, "about 4,200,000 windows in 100 keywords and 700 hours")
+    refused = http.post("/v1/alerts/rules/preview", json={"rule": rule}, headers={"Origin": "https://evil.example"})
+    assert_problem(refused, 403, "pages of this origin")
 
 
 def test_who_may_change_rules(
