@@ -97,11 +97,11 @@ def _plugin(url: str) -> NotifyBase:
 
 @cache
 def _asset() -> AppriseAsset:
-    from apprise import AppriseAsset  # noqa: PLC0415 - takes long
-
     logger = logging.getLogger(_LOGGER)
     logger.propagate = False
     logger.addHandler(logging.NullHandler())
+    from apprise import AppriseAsset  # noqa: PLC0415 - takes long
+
     asset = AppriseAsset(storage_mode="memory", allow_templates=False)
     asset.app_id, asset.app_desc, asset.app_url = "emostream", "emostream", ""
     asset.http_redirects = False
