@@ -221,7 +221,8 @@ def measure_of(incident: Incident) -> Measure:
 
 def reason_with(reason: AlertReason, evidence: Evidence, found: Tally) -> AlertReason:
     """Returns a reason with the words and posts of the evidence, and a note on what they are chosen from."""
-    notes = [note for note in (_limits(found), concentration(evidence.sameness()) if found.now else None) if note]
+    same = concentration(evidence.sameness())
+    notes = [note for note in (_limits(found), same and f"{same[:1].upper()}{same[1:]}.") if note]
     return changed(
         reason,
         words=evidence.words(),
