@@ -78,9 +78,9 @@ def _parts_of(url: str) -> set[str]:
     parts = urlsplit(url)
     values = [pair.rpartition("=")[2] for pair in parts.query.split("&")]
     words = [*parts.path.split("/"), *values, *map(unquote_plus, values)]
-    # Services of apprise have tokens in the place of the host.
+    # Some services of apprise have a token in the place of the host. A name with a dot is a host.
     if parts.scheme not in ("http", "https"):
-        words += parts.netloc.rpartition("@")[2].split(":")
+        words += [part for part in parts.netloc.rpartition("@")[2].split(":") if "." not in part]
     credentials = [text for text in parts.netloc.rpartition("@")[0].split(":") if text]
     path = parts.path.strip("/")
     return {url, *credentials, *(word for word in [*words, path, parts.query] if len(word) >= _SHORTEST_PART)}

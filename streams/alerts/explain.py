@@ -233,7 +233,8 @@ def reason_with(reason: AlertReason, evidence: Evidence, found: Tally) -> AlertR
 
 def _limits(found: Tally) -> str | None:
     if not found.now:
-        return "Words and posts are missing: Kafka no longer holds the posts of the incident."
+        why = "does not hold the posts of the incident" if found.in_time else "did not give the posts in time"
+        return f"Words and posts are missing: Kafka {why}."
     if not found.in_time:
         return f"Words and posts are chosen from {found.now:,} posts, which could be read in time."
     if not found.is_all:

@@ -23,12 +23,13 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Answer:
-    """What the HTTP server answers. `hang`: it does not, until the test ends."""
+    """What the HTTP server answers, once `after` is set. `hang`: it does not, until the test ends."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"ok"
     hang: bool = False
+    after: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class HttpReceiver:
             self.over.wait(300)
             handler.close_connection = True
             return
+        if answer.after is not None:
+            assert answer.after.wait(300)
         handler.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             handler.send_header(name, value)

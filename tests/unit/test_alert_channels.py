@@ -86,6 +86,7 @@ def test_all_forms_of_the_secrets_are_masked(tmp_path: Path) -> None:
         "user-of-the-mail password-of-the-mail https://example.com:443/hooks/token-of-the-hook"
     )
     assert "-of-the-" not in said
+    assert redact("mail.example.com 127.0.0.1:9 example.com") == "mail.example.com 127.0.0.1:9 example.com"
 
 
 def test_no_file_is_no_channels() -> None:

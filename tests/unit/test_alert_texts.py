@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,9 @@ from streams.alerts.trial import trial_message
 from streams.records import AlertPost, AlertRecord, AlertWord, Timestamp
 from tests.unit.alert_support import BEGAN, reason, record
 
-CASES = Path(__file__).parents[2].parent / "shared" / "cases" / "inputs.jsonl"
+OVERRIDE = "offer \u202eevil\u202c and \u2066left open"
+"""An override, and an isolate that is left open."""
+
 URL = "https://mood.example.com"
 
 
@@ -76,9 +77,8 @@ def test_a_long_post_is_cut_and_few_posts_are_shown() -> None:
     assert "\nA note.\n" in text
 
 
-def test_the_override_of_the_case_reaches_nothing_beside_it() -> None:
-    [case] = [one for one in map(json.loads, CASES.read_text("utf-8").splitlines()) if one["kind"] == "dashboard-text"]
-    stranger = case["input"]
+def test_an_override_reaches_nothing_beside_it() -> None:
+    stranger = OVERRIDE
     rule = Rule.model_validate(
         {"id": "r", "name": stranger, "keywords": [stranger], "window_s": 300, "measure": {"of": "volume"},
          "condition": {"type": "threshold", "limit": 30}}
