@@ -16,7 +16,7 @@ from streams.setting_types import PREFIX
 from streams.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("init", "worker", "sink")
+ROLES = ("init", "worker", "sink", "alerts")
 # Keys of the compose specification that services here may have. Otherwise only docker compose would find a misspelt
 # key.
 SERVICE_KEYS = {
@@ -57,7 +57,7 @@ def test_keys_are_those_of_the_compose_specification() -> None:
 def test_every_role_runs_an_emostream_command() -> None:
     assert set(ROLES) <= set(services())
     for role in ROLES:
-        assert services()[role]["command"] == [role]
+        assert services()[role]["command"][0] == role
         assert role in cli.list_commands(None)  # type: ignore[arg-type] # the context is not used
         assert services()[role]["image"] == f"emostream:{__version__}"
 
@@ -131,11 +131,11 @@ def test_the_port_range_is_large_enough_for_all_workers() -> None:
     assert int(last) - int(first) >= Settings.model_fields["partitions"].default - 1
 
 
-@pytest.mark.parametrize("role", ["worker", "sink"])
+@pytest.mark.parametrize("role", ["worker", "sink", "alerts"])
 def test_the_web_server_is_published_and_the_healthcheck_uses_it(role: str) -> None:
     service = services()[role]
     settings = load_settings(None, environ={k: substituted(str(v)) for k, v in service["environment"].items()})
-    port = settings.web_port if role == "worker" else settings.sink_web_port
+    port = {"worker": settings.web_port, "sink": settings.sink_web_port, "alerts": settings.alert_web_port}[role]
     assert settings.web_bind == "0.0.0.0"  # otherwise it cannot be reached from outside the container
     assert [published.rpartition(":")[2] for published in service["ports"]] == [str(port)]
     assert f"http://127.0.0.1:{port}/" in service["healthcheck"]["test"][-1]
