@@ -159,9 +159,10 @@ export interface paths {
          * Stream
          * @description Follow changed windows and new posts as server-sent events.
          *
-         *     An `update` has the windows that have changed since the last one, each in its newest state, and new posts. After a
-         *     `gap`, read the windows again: something may be missing. A client resumes with the header `Last-Event-ID`, as
-         *     browsers do by themselves.
+         *     An `update` has the windows that have changed since the last one, each in its newest state, and new posts. Posts
+         *     come more often than windows. If more come than a client can show, the newest ones are sent, and `skipped_posts` has
+         *     the number of the others. After a `gap`, read the windows again: something may be missing. A client resumes with the
+         *     header `Last-Event-ID`, as browsers do by themselves.
          */
         get: operations["stream_v1_stream_get"];
         put?: never;
@@ -184,6 +185,28 @@ export interface paths {
          * @description Returns the models that serve, the main one first, with their labels and tiers.
          */
         get: operations["model_v1_model_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Status
+         * @description Returns what comes in, how late it is, what waits, and why.
+         *
+         *     It comes within two seconds, whatever is away: a part whose server does not answer says so in its `problem`.
+         */
+        get: operations["status_v1_status_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -398,6 +421,27 @@ export interface components {
             sentiment_score: number | null;
         };
         /**
+         * DeadLetters
+         * @description Posts that could not be classified.
+         */
+        DeadLetters: {
+            /**
+             * Total
+             * @description Dead letters that Kafka holds.
+             */
+            total?: number | null;
+            /**
+             * Last Hour
+             * @description Those of the last hour.
+             */
+            last_hour?: number | null;
+            /**
+             * Problem
+             * @description Why the figures are missing; null if they are not.
+             */
+            problem?: string | null;
+        };
+        /**
          * KeywordCount
          * @description A keyword with its posts.
          */
@@ -462,6 +506,27 @@ export interface components {
             avg_score: number | null;
         };
         /**
+         * LiveIntervals
+         * @description How often a live stream sends at most.
+         */
+        LiveIntervals: {
+            /**
+             * Windows S
+             * @description Least seconds between two updates with windows.
+             */
+            windows_s: number;
+            /**
+             * Posts S
+             * @description Least seconds between two updates with posts.
+             */
+            posts_s: number;
+            /**
+             * Most Posts
+             * @description The most posts in an update; more are skipped and counted.
+             */
+            most_posts: number;
+        };
+        /**
          * Liveness
          * @description The process answers.
          */
@@ -494,6 +559,47 @@ export interface components {
             version: string;
             /** Tier */
             tier: string;
+        };
+        /**
+         * PostFigures
+         * @description Posts that come, and how late they are.
+         */
+        PostFigures: {
+            /**
+             * Received Per Second
+             * @description Raw posts a second, over the last `over_s` seconds.
+             */
+            received_per_second?: number | null;
+            /**
+             * Per Second
+             * @description Classified posts a second, over the last `over_s` seconds.
+             */
+            per_second?: number | null;
+            /**
+             * Over S
+             * @description Seconds that both rates are about.
+             */
+            over_s: number;
+            /**
+             * Newest Event
+             * @description Latest creation of the last classified posts; null if there are none.
+             */
+            newest_event?: string | null;
+            /**
+             * Newest Classified
+             * @description When the last post was classified.
+             */
+            newest_classified?: string | null;
+            /**
+             * Delay S
+             * @description Seconds from the creation of the post that was classified last to its classification.
+             */
+            delay_s?: number | null;
+            /**
+             * Problem
+             * @description Why the figures are missing; null if they are not.
+             */
+            problem?: string | null;
         };
         /**
          * PostsAnswer
@@ -818,6 +924,163 @@ export interface components {
             tiers: string[];
         };
         /**
+         * SinkGate
+         * @description The gate of the sink: whether the machine is idle enough for it to write.
+         */
+        SinkGate: {
+            /** Is Open */
+            is_open?: boolean | null;
+            /**
+             * Reason
+             * @description Why it is open or closed, as one word, such as `idle` or `busy`.
+             */
+            reason?: string | null;
+            /**
+             * Why
+             * @description The reason with its figures.
+             */
+            why?: string | null;
+            /**
+             * Since
+             * @description When it last opened or closed.
+             */
+            since?: string | null;
+            /**
+             * Utilization
+             * @description CPU utilization of everything else, 0 to 1.
+             */
+            utilization?: number | null;
+            /**
+             * Limit
+             * @description The limit of the utilization, 0 to 1; null for none.
+             */
+            limit?: number | null;
+            /**
+             * Health
+             * @description Health of the sink: `ok`, `waiting`, `retrying` or `danger`.
+             */
+            health?: string | null;
+            /**
+             * Problem
+             * @description Why the figures are missing; null if they are not.
+             */
+            problem?: string | null;
+        };
+        /**
+         * SinkLag
+         * @description Records that wait to be written to Postgres. The sink writes while the machine is idle, so some always wait.
+         */
+        SinkLag: {
+            /**
+             * Posts
+             * @description Classified posts that wait.
+             */
+            posts?: number | null;
+            /**
+             * Windows
+             * @description Offsets of windows that wait, with those of transaction markers: about the states that wait.
+             */
+            windows?: number | null;
+            /**
+             * Problem
+             * @description Why the figures are missing; null if they are not.
+             */
+            problem?: string | null;
+        };
+        /**
+         * StatusAnswer
+         * @description The state of the application. A part whose server does not answer has a `problem`, and no figures.
+         * @example {
+         *       "at": "2026-03-01T12:00:00Z",
+         *       "dead": {
+         *         "last_hour": 0,
+         *         "total": 3
+         *       },
+         *       "gate": {
+         *         "problem": "http://127.0.0.1:6065/status: Connection refused"
+         *       },
+         *       "lag": {
+         *         "aggregate": 31,
+         *         "classify": 12
+         *       },
+         *       "live": {
+         *         "most_posts": 200,
+         *         "posts_s": 0.25,
+         *         "windows_s": 2
+         *       },
+         *       "models": [
+         *         {
+         *           "configured_for": [],
+         *           "heads": [
+         *             {
+         *               "labels": [
+         *                 "joy",
+         *                 "sadness"
+         *               ],
+         *               "name": "emotion"
+         *             }
+         *           ],
+         *           "languages": [
+         *             "en"
+         *           ],
+         *           "name": "emotion-minilm-l4",
+         *           "tiers": [
+         *             "full"
+         *           ],
+         *           "version": "1.0.0"
+         *         }
+         *       ],
+         *       "posts": {
+         *         "delay_s": 0.052,
+         *         "newest_classified": "2026-03-01T11:59:59.964Z",
+         *         "newest_event": "2026-03-01T11:59:59.912Z",
+         *         "over_s": 10,
+         *         "per_second": 49.9,
+         *         "received_per_second": 49.7
+         *       },
+         *       "sink": {
+         *         "posts": 1204,
+         *         "windows": 388
+         *       },
+         *       "version": "0.1.0",
+         *       "windows": [
+         *         {
+         *           "kept_s": 172800,
+         *           "size": 60
+         *         }
+         *       ]
+         *     }
+         */
+        StatusAnswer: {
+            /**
+             * At
+             * Format: date-time
+             * @description When the figures were read. They are kept for a second.
+             */
+            at: string;
+            /**
+             * Version
+             * @description Version of the HTTP service.
+             */
+            version: string;
+            posts: components["schemas"]["PostFigures"];
+            lag: components["schemas"]["WorkerLag"];
+            sink: components["schemas"]["SinkLag"];
+            gate: components["schemas"]["SinkGate"];
+            dead: components["schemas"]["DeadLetters"];
+            /**
+             * Models
+             * @description The models that serve, the main one first.
+             */
+            models: components["schemas"]["ServedModelInfo"][];
+            /**
+             * Windows
+             * @description The sizes of the windows, the shortest first.
+             */
+            windows: components["schemas"]["WindowSizeInfo"][];
+            live: components["schemas"]["LiveIntervals"];
+        };
+        /**
          * Window
          * @description A tumbling window, as on the topic `emotions.windows`.
          */
@@ -908,12 +1171,49 @@ export interface components {
             mean_sentiment: number;
         };
         /**
+         * WindowSizeInfo
+         * @description A size of the windows.
+         */
+        WindowSizeInfo: {
+            /**
+             * Size
+             * @description Seconds from the start to the end of a window.
+             */
+            size: number;
+            /**
+             * Kept S
+             * @description Seconds that a window is kept after its end; the history has it for longer.
+             */
+            kept_s: number;
+        };
+        /**
          * WindowsAnswer
          * @description The windows of a keyword: the latest end first, then the shorter size.
          */
         WindowsAnswer: {
             /** Windows */
             windows: components["schemas"]["Window"][];
+        };
+        /**
+         * WorkerLag
+         * @description Posts that wait for a stage of the worker. Stages tell their positions once a second.
+         */
+        WorkerLag: {
+            /**
+             * Classify
+             * @description Raw posts that are not classified yet.
+             */
+            classify?: number | null;
+            /**
+             * Aggregate
+             * @description Classified posts that no window counts yet.
+             */
+            aggregate?: number | null;
+            /**
+             * Problem
+             * @description Why the figures are missing; null if they are not.
+             */
+            problem?: string | null;
         };
         /**
          * Problem
@@ -1556,7 +1856,7 @@ export interface operations {
                     /**
                      * @example id: 5f1c22aa-17
                      *     event: update
-                     *     data: {"windows":[{"keyword":"coffee","size":60,"count":12}],"posts":[]}
+                     *     data: {"windows":[{"keyword":"coffee","size":60,"count":12}],"posts":[],"skipped_posts":0}
                      */
                     "text/event-stream": unknown;
                 };
@@ -1632,6 +1932,62 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    status_v1_status_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatusAnswer"];
+                };
             };
             /** @description Unauthorized */
             401: {
