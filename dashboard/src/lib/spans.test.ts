@@ -20,6 +20,10 @@ describe("rangeOf", () => {
     expect(range.until - NOW).toBeLessThan(size * 1_000);
   });
 
+  it("takes longer windows for a small chart", () => {
+    expect(axisOf(rangeOf("24h", null, NOW, SIZES, 200))).toHaveLength(24);
+  });
+
   it("takes longer windows where shorter ones are not kept any more", () => {
     const until = NOW - 3 * 86_400_000;
     expect(rangeOf("15m", until, NOW).size).toBe(300);

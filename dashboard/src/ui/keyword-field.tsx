@@ -2,8 +2,15 @@ import { useEffect, useId, useState } from "preact/hooks";
 import { get } from "../api/client";
 import { drawable } from "../lib/text";
 
+interface Props {
+  keyword: string;
+  onChange: (keyword: string) => void;
+  /** Whether the field adds keywords: it is emptied after each, and an empty one is none. */
+  isAdding?: boolean;
+}
+
 /** Chooses a keyword; an empty field is all posts. It proposes the most frequent ones. */
-export function KeywordField({ keyword, onChange }: { keyword: string; onChange: (keyword: string) => void }) {
+export function KeywordField({ keyword, onChange, isAdding = false }: Props) {
   const id = useId();
   const [text, setText] = useState("");
   const [known, setKnown] = useState<string[]>([]);
@@ -15,28 +22,35 @@ export function KeywordField({ keyword, onChange }: { keyword: string; onChange:
       .then(({ keywords }) => setKnown(keywords.map((one) => one.keyword).filter((one) => one !== "*")))
       .catch(() => undefined);
   };
+  const choose = (value: string) => {
+    if (!isAdding) onChange(value.trim() || "*");
+    else if (value.trim()) {
+      onChange(value.trim());
+      setText("");
+    }
+  };
   return (
     <form
       class="keyword-field"
       onSubmit={(event) => {
         event.preventDefault();
-        onChange(text.trim() || "*");
+        choose(text);
       }}
     >
       <label class="visually-hidden" for={id}>
-        Keyword
+        {isAdding ? "Add a keyword" : "Keyword"}
       </label>
       <input
         id={id}
         type="search"
         dir="auto"
         list={`${id}-known`}
-        placeholder="All posts"
+        placeholder={isAdding ? "Add a keyword" : "All posts"}
         maxLength={200}
         value={text}
         onFocus={load}
         onInput={(event) => setText(event.currentTarget.value)}
-        onChange={(event) => onChange(event.currentTarget.value.trim() || "*")}
+        onChange={(event) => choose(event.currentTarget.value)}
       />
       <datalist id={`${id}-known`}>
         {known.map((one) => (

@@ -2,7 +2,7 @@ import { signal, useComputed } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { get, type Window } from "../api/client";
 import { useAnswer } from "../api/use-answer";
-import { aligned, axisOf, rangeOf, type Span } from "../lib/spans";
+import { aligned, axisOf, MOST_POINTS, rangeOf, SIZES, type Span } from "../lib/spans";
 import { subscribe } from "../live/live";
 import { merged } from "./shares";
 
@@ -22,21 +22,21 @@ function useClock(isLive: boolean) {
 /**
  * The windows of a keyword and a span on a regular axis of time, kept up to date by the live stream.
  *
- * `until` is the fixed end in ms, or null for a live span.
+ * `until` is the fixed end in ms, or null for a live span. A small chart has room for fewer windows: `most`.
  */
-export function useWindows(keyword: string, span: Span, until: number | null) {
+export function useWindows(keyword: string, span: Span, until: number | null, most = MOST_POINTS) {
   const now = useClock(until === null);
-  const range = rangeOf(span, until, now.value);
+  const range = rangeOf(span, until, now.value, SIZES, most);
   const changed = useMemo(() => signal(new Map<string, Window>()), []);
 
   const answer = useAnswer(
     async (abort) => {
-      const { size, since, limit } = rangeOf(span, until, Date.now());
+      const { size, since, limit } = rangeOf(span, until, Date.now(), SIZES, most);
       const query = { size, since: new Date(since).toISOString(), limit };
       const { windows } = await get("/v1/windows/{keyword}", { path: { keyword }, query, signal: abort });
       return new Map(windows.map((window) => [window.start, window]));
     },
-    [keyword, span, until],
+    [keyword, span, until, most],
   );
 
   const { reload } = answer;
