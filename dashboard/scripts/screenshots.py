@@ -1,0 +1,106 @@
+"""Writes pictures of the views of a running service to a folder, for the documentation.
+
+    PYTHONPATH=.. python scripts/screenshots.py http://127.0.0.1:8000
+
+Each view is taken in light and dark colours, and on a narrow screen. The service should have posts of some hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlencode
+
+from PIL import Image
+from playwright.async_api import Browser, Page
+
+from tests.browser.chromium import running_chromium
+
+FOLDER = Path(__file__).parents[2] / "docs" / "images" / "dashboard"
+
+MOST_BYTES = 150_000
+"""The most bytes of a picture. One that has more gets fewer colours."""
+
+LOOKS: Mapping[str, tuple[int, int, str]] = {
+    "light": (1440, 900, "light"),
+    "dark": (1440, 900, "dark"),
+    "narrow": (360, 780, "light"),
+}
+"""Width and height in CSS pixels, and the colours of the page."""
+
+
+async def names(page: Page, address: str, most: int) -> list[str]:
+    """Returns the most frequent keywords of a service."""
+    found = await (await page.request.get(f"{address}/v1/keywords?limit={most + 1}")).json()
+    return [one["keyword"] for one in found["keywords"] if one["keyword"] != "*"][:most]
+
+
+def views(keywords: list[str]) -> dict[str, str]:
+    """Returns the addresses of the views by their names."""
+    return {
+        "now": "/?span=6h",
+        "keywords": "/keywords?" + urlencode([("keyword", one) for one in keywords[:3]]),
+        "compare": "/compare?" + urlencode([("span", "6h"), *(("keyword", one) for one in keywords)]),
+        "ask": "/ask",
+        "alerts": "/alerts",
+    }
+
+
+async def taken(page: Page, url: str) -> bytes:
+    """Returns a picture of a view, as soon as all of its charts are drawn."""
+    await page.goto(url)
+    await page.wait_for_function(
+        """() => document.querySelector('main h1') && !document.querySelector('main .waiting, [aria-busy=true]')
+            && ![...document.querySelectorAll('.canvas')].some((one) => one.dataset.ready !== 'true')"""
+    )
+    await page.wait_for_timeout(2_000)  # charts draw themselves in half a second, and posts come
+    return await page.screenshot(animations="disabled")
+
+
+def small(picture: bytes) -> bytes:
+    """Returns a PNG picture with as many colours as fit into `MOST_BYTES`."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    colours = 256
+    while len(picture) > MOST_BYTES and colours >= 16:
+        file = io.BytesIO()
+        image.quantize(colours, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+        picture, colours = file.getvalue(), colours // 2
+    return picture
+
+
+async def take_all(browser: Browser, address: str, folder: Path, only: list[str]) -> None:
+    """Write the pictures, and print a line for each."""
+    for look, (width, height, scheme) in LOOKS.items():
+        context = await browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if scheme == "dark" else "light",
+            locale="en-GB",
+        )
+        page = await context.new_page()
+        for name, path in views(await names(page, address, 4)).items():
+            if only and name not in only:
+                continue
+            picture = small(await taken(page, address + path))
+            file = folder / f"{name}-{look}.png"
+            file.write_bytes(picture)
+            print(f"{file.name}: {len(picture) / 1000:.0f} kB")
+        await context.close()
+
+
+async def main() -> None:
+    """Take the pictures that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", help="address of the service, such as http://127.0.0.1:8000")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--only", nargs="*", default=[], help="views, such as `now`; all by default")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    async with running_chromium() as browser:
+        await take_all(browser, arguments.address.rstrip("/"), arguments.folder, arguments.only)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
