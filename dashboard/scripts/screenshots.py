@@ -43,7 +43,7 @@ def views(keywords: list[str]) -> dict[str, str]:
     return {
         "now": "/?span=6h",
         "keywords": "/keywords?" + urlencode([("keyword", one) for one in keywords[:3]]),
-        "compare": "/compare?" + urlencode([("span", "6h"), *(("keyword", one) for one in keywords)]),
+        "compare": "/compare?" + urlencode([("keyword", one) for one in keywords]),
         "ask": "/ask",
         "alerts": "/alerts",
     }

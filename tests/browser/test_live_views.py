@@ -68,7 +68,7 @@ async def file_of(page: Page, button: Locator) -> bytes:
 
 def figure(page: Page, name: str) -> Locator:
     """Returns a figure of the system with its explanation."""
-    return page.locator(".figures dl > div").filter(has=page.get_by_text(name, exact=True))
+    return page.locator(".figures dl > div").filter(has=page.get_by_role("button", name=f"What is {name}?"))
 
 
 async def test_a_post_appears_in_the_feed_and_in_the_figures(stack_api: LiveSystem, now: Page) -> None:

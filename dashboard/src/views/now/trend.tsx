@@ -32,6 +32,7 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
   );
   const seconds = axis.length * size;
   const isShare = measure === "share";
+  const isHigh = isShare && shares.series.some((one) => one.shares.some((share) => (share ?? 0) > 0.8));
   const option = useCallback(
     (current: Colours) => {
       const look = axisLook(current);
@@ -56,6 +57,8 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
         yAxis: {
           type: "value",
           min: 0,
+          // A share has no more than 100 %, where the axis would go on for the sake of its steps.
+          ...(isHigh && { max: 1, interval: 0.25 }),
           minInterval: isShare ? 0 : 1,
           splitNumber: 4,
           ...look,
@@ -91,7 +94,7 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
         }),
       };
     },
-    [shares, styles, axis, seconds, isShare],
+    [shares, styles, axis, seconds, isShare, isHigh],
   );
   const known = shares.counts.filter((one) => one !== null).length;
   return (
