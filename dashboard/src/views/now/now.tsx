@@ -8,9 +8,13 @@ import { KeywordField } from "../../ui/keyword-field";
 import { Notice } from "../../ui/notice";
 import { SpanPicker } from "../../ui/span-picker";
 import { Text } from "../../ui/text";
+import { sentimentsOf } from "../../windows/sentiment";
 import { type Shares, sharesOf } from "../../windows/shares";
 import { useWindows } from "../../windows/use-windows";
+import { Feed } from "./feed";
+import { Figures } from "./figures";
 import { Ring } from "./ring";
+import { Sentiment } from "./sentiment";
 import { Trend } from "./trend";
 
 const PARAMS = {
@@ -18,14 +22,18 @@ const PARAMS = {
   span: oneOf(SPANS, "1h"),
   until: moment,
   measure: oneOf(["share", "posts"], "share"),
+  label: text(""),
+  filter: text(""),
 };
 
 /** What people feel about a keyword now, and how it changes. */
 export default function Now() {
   const { values, set } = useQueryParams(PARAMS);
-  const { keyword, span, until, measure } = values.value;
+  const { keyword, span, until, measure, label, filter } = values.value;
   const { windows, axis, size, problem, reload } = useWindows(keyword, span, until);
   const shares = useMemo(() => windows && sharesOf(windows), [windows]);
+  const sentiments = useMemo(() => windows && sentimentsOf(windows), [windows]);
+  const labels = useLabels(shares);
   const name = `${keywordName(keyword)} ${span}`;
   return (
     <>
@@ -56,8 +64,30 @@ export default function Now() {
       ) : (
         !problem && <div class="grid now waiting" aria-busy="true" />
       )}
+      <Figures isLive={until === null} />
+      <div class="grid posts-and-sentiment">
+        {shares && sentiments ? (
+          <Sentiment sentiments={sentiments} counts={shares.counts} axis={axis} size={size} name={name} />
+        ) : (
+          <div class="waiting" />
+        )}
+        <Feed
+          keyword={keyword}
+          until={until}
+          labels={labels}
+          label={label}
+          filter={filter}
+          onFilter={(changes) => set(changes, { replace: true })}
+        />
+      </div>
     </>
   );
+}
+
+/** The labels of the charts. They stay the same array as long as they are the same. */
+function useLabels(shares: Shares | null): readonly string[] {
+  const names = shares?.labels.map(({ label }) => label).join("\n") ?? "";
+  return useMemo(() => names.split("\n").filter(Boolean), [names]);
 }
 
 function Headline({ shares, span, isLive }: { shares: Shares; span: string; isLive: boolean }) {

@@ -1,0 +1,78 @@
+import { type FeedPost, type Filter, passes } from "./post";
+
+/** The most posts in the list, and the most that wait for it. */
+export const MOST = 200;
+
+/**
+ * The posts of the feed: those that are shown, newest first, and those that wait to be shown. Pure.
+ *
+ * It never holds more than a few hundred posts, however many come. `waits` counts all that came since the list last
+ * had every post, also those that are not held any more.
+ */
+export class FeedBuffer {
+  shown: readonly FeedPost[] = [];
+  waits = 0;
+  #queue: FeedPost[] = [];
+  #recent: FeedPost[] = [];
+  #known = new Set<string>();
+  #filter: Filter;
+
+  constructor(filter: Filter) {
+    this.#filter = filter;
+  }
+
+  /** How many posts the list can take. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  /** Take in posts of the live stream, the oldest first. A post that is here already changes nothing. */
+  add(posts: readonly FeedPost[]): void {
+    this.#recent = [...this.#recent, ...posts].slice(-MOST);
+    for (const post of posts) {
+      if (this.#known.has(post.id) || !passes(post, this.#filter)) continue;
+      this.#known.add(post.id);
+      this.#queue.push(post);
+      this.waits++;
+    }
+    for (const post of this.#queue.splice(0, this.#queue.length - MOST)) this.#known.delete(post.id);
+  }
+
+  /** Move some of the posts that wait into the list, the oldest first. Returns them. */
+  take(most: number): readonly FeedPost[] {
+    const taken = this.#queue.splice(0, most);
+    if (!this.#queue.length) this.waits = 0;
+    if (taken.length) this.#show([...taken].reverse().concat(this.shown));
+    return taken;
+  }
+
+  /** Add posts of the history to the list. */
+  fill(posts: readonly FeedPost[]): void {
+    const news = posts.filter((post) => !this.#known.has(post.id) && passes(post, this.#filter));
+    for (const post of news) this.#known.add(post.id);
+    this.#show([...this.shown, ...news].sort((a, b) => b.createdAt - a.createdAt));
+  }
+
+  /** Show other posts: those of the last ones that pass a filter. */
+  refilter(filter: Filter): void {
+    this.#filter = filter;
+    this.#queue = [];
+    this.waits = 0;
+    const kept = [...this.#recent].reverse().filter((post) => passes(post, filter));
+    this.#known = new Set(kept.map(({ id }) => id));
+    // The live stream can repeat a post.
+    this.shown = kept.filter(({ id }, index) => kept.findIndex((one) => one.id === id) === index);
+  }
+
+  #show(posts: FeedPost[]): void {
+    for (const { id } of posts.slice(MOST)) this.#known.delete(id);
+    this.shown = posts.slice(0, MOST);
+  }
+}
+
+/**
+ * Returns how many posts a frame draws if so many wait: all of a few, else a part of them.
+ *
+ * Posts come in batches. Spread over the frames until the next batch, none of them takes so long that a frame is lost.
+ */
+export const perFrame = (queued: number): number => Math.max(4, Math.ceil(queued / 10));

@@ -1,0 +1,132 @@
+import { signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { get } from "../api/client";
+import { useAnswer } from "../api/use-answer";
+import { subscribe } from "../live/live";
+import { FeedBuffer, perFrame } from "./buffer";
+import { drawn } from "./delay";
+import { type FeedPost, type Filter, fromLive, fromStored, placeAt } from "./post";
+
+/** Why the feed stands still: the reader has stopped it, has scrolled away from its top, or is at a link in it. */
+export type Hold = "button" | "scroll" | "focus";
+
+/** How many posts of the history fill the feed at the beginning. */
+const HISTORY = 50;
+
+/**
+ * The classified posts of a keyword: those that come, or the last ones before a fixed moment (`until`, in ms).
+ *
+ * A frame draws a part of the posts that wait (`perFrame`), so that the page stays fluent at hundreds of posts a second.
+ * While there is a reason to hold the feed, they wait.
+ */
+export function useFeed(keyword: string, until: number | null, filter: Filter) {
+  const { label, keyword: part } = filter;
+  const feed = useMemo(() => new LiveFeed(filter), [keyword, until]);
+
+  const answer = useAnswer(
+    async (abort) => {
+      const before = until === null ? {} : { before: placeAt(until) };
+      const query = { keyword, limit: HISTORY, ...before, ...(label && { label }) };
+      return (await get("/v1/posts", { query, signal: abort })).posts.map(fromStored);
+    },
+    [keyword, until, label],
+  );
+  const { reload } = answer;
+  const stored = answer.data.value;
+
+  useEffect(() => feed.refilter({ label, keyword: part }), [feed, label, part]);
+  useEffect(() => {
+    if (stored) feed.fill(stored);
+  }, [feed, stored, label, part]);
+  useEffect(() => {
+    if (until !== null) return;
+    const end = subscribe({ keywords: [keyword], kinds: ["post"] }, (message) => {
+      if (message.type === "gap") reload();
+      else
+        feed.add(
+          message.posts.flatMap((post) => fromLive(post) ?? []),
+          message.skipped,
+        );
+    });
+    return () => {
+      end();
+      feed.stop();
+    };
+  }, [feed, keyword, until, reload]);
+
+  return { feed, problem: answer.problem.value, loading: answer.loading.value, reload };
+}
+
+/** Draws the posts that come, frame by frame. */
+export class LiveFeed {
+  readonly posts = signal<readonly FeedPost[]>([]);
+  /** Posts that have come, and are not in the list. */
+  readonly waits = signal(0);
+  readonly holds = signal<ReadonlySet<Hold>>(new Set());
+  /** Posts that the service has left out, because too many came. */
+  readonly skipped = signal(0);
+  /** Called with the posts that a frame has drawn. */
+  onDrawn: (posts: readonly FeedPost[]) => void = () => undefined;
+  #buffer: FeedBuffer;
+  /** Posts whose delay says nothing about the system, because the reader let them wait. */
+  #late = new WeakSet<FeedPost>();
+  #frame = 0;
+
+  constructor(filter: Filter) {
+    this.#buffer = new FeedBuffer(filter);
+  }
+
+  add(posts: readonly FeedPost[], skipped: number): void {
+    this.#buffer.add(posts);
+    if (skipped) this.skipped.value += skipped;
+    if (this.holds.peek().size || document.hidden) {
+      for (const post of posts) this.#late.add(post);
+      this.waits.value = this.#buffer.waits;
+    } else this.#plan();
+  }
+
+  fill(posts: readonly FeedPost[]): void {
+    this.#buffer.fill(posts);
+    this.posts.value = this.#buffer.shown;
+  }
+
+  refilter(filter: Filter): void {
+    this.#buffer.refilter(filter);
+    this.posts.value = this.#buffer.shown;
+    this.waits.value = 0;
+  }
+
+  /** Set or remove a reason to hold the feed. */
+  hold(reason: Hold, isHeld: boolean): void {
+    if (this.holds.peek().has(reason) === isHeld) return;
+    const holds = new Set(this.holds.peek());
+    if (isHeld) holds.add(reason);
+    else holds.delete(reason);
+    this.holds.value = holds;
+    if (!holds.size) this.#plan();
+  }
+
+  stop(): void {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+  }
+
+  #plan(): void {
+    if (!this.#frame && this.#buffer.queued) this.#frame = requestAnimationFrame(this.#draw);
+  }
+
+  #draw = (): void => {
+    this.#frame = 0;
+    if (this.holds.peek().size) return;
+    const taken = this.#buffer.take(perFrame(this.#buffer.queued));
+    this.posts.value = this.#buffer.shown;
+    this.waits.value = 0;
+    const timely = taken.filter((post) => !this.#late.has(post));
+    // A task that a frame's callback plans runs after the frame is painted.
+    setTimeout(() => {
+      if (timely.length) drawn(timely, Date.now());
+      this.onDrawn(taken);
+    });
+    this.#plan();
+  };
+}
