@@ -129,9 +129,13 @@ async function follow(url: string, abort: AbortController): Promise<void> {
 function dispatch(event: string | undefined, data: string): void {
   if (event === "gap") for (const { listen } of subscribers) listen({ type: "gap" });
   if (event !== "update") return; // After an `end` the service closes the stream, and the page connects again.
-  const { windows = [], posts = [] } = JSON.parse(data) as { windows?: Window[]; posts?: LivePost[] };
+  const {
+    windows = [],
+    posts = [],
+    skipped_posts: skipped = 0,
+  } = JSON.parse(data) as { windows?: Window[]; posts?: LivePost[]; skipped_posts?: number };
   for (const { wanted, listen } of subscribers) {
-    const part = partFor(wanted, windows, posts);
+    const part = partFor(wanted, windows, posts, skipped);
     if (part) listen(part);
   }
 }

@@ -22,7 +22,14 @@ it("gives each subscriber its part only", () => {
     type: "update",
     windows: [windows[1]],
     posts: [],
+    skipped: 0,
   });
   expect(partFor({ keywords: ["*"], kinds: ["post"] }, windows, posts)).toMatchObject({ windows: [], posts });
   expect(partFor({ keywords: ["milk"], kinds: ["post", "window"] }, windows, posts)).toBeNull();
+});
+
+it("tells of posts that were left out to those who want posts", () => {
+  const none = { windows: [], posts: [], skipped: 7 };
+  expect(partFor({ keywords: ["milk"], kinds: ["post"] }, windows, posts, 7)).toMatchObject(none);
+  expect(partFor({ keywords: ["milk"], kinds: ["window"] }, windows, posts, 7)).toBeNull();
 });

@@ -13,8 +13,12 @@ export interface LivePost {
 
 export type Kind = "window" | "post";
 
-/** What a subscriber gets: changed windows and new posts, or word that something may be missing. */
-export type Message = { type: "update"; windows: Window[]; posts: LivePost[] } | { type: "gap" };
+/**
+ * What a subscriber gets: changed windows and new posts, or word that something may be missing.
+ *
+ * `skipped` counts posts that the service has left out, because too many came. They can have other keywords.
+ */
+export type Message = { type: "update"; windows: Window[]; posts: LivePost[]; skipped: number } | { type: "gap" };
 
 export interface Wanted {
   keywords: readonly string[];
@@ -37,10 +41,16 @@ export function union(all: Iterable<Wanted>): { keywords: string[]; kinds: Kind[
 }
 
 /** Returns the part of an update that a subscriber wants; null if that is nothing. `*` stands for posts of any keyword. */
-export function partFor(wanted: Wanted, windows: readonly Window[], posts: readonly LivePost[]): Message | null {
+export function partFor(
+  wanted: Wanted,
+  windows: readonly Window[],
+  posts: readonly LivePost[],
+  skipped = 0,
+): Message | null {
   const names = new Set(wanted.keywords);
   const some = wanted.kinds.includes("window") ? windows.filter(({ keyword }) => names.has(keyword)) : [];
   const hasPost = ({ keywords }: LivePost) => names.has("*") || keywords.some((keyword) => names.has(keyword));
   const others = wanted.kinds.includes("post") ? posts.filter(hasPost) : [];
-  return some.length || others.length ? { type: "update", windows: some, posts: others } : null;
+  const isEmpty = !some.length && !others.length && !(skipped && wanted.kinds.includes("post"));
+  return isEmpty ? null : { type: "update", windows: some, posts: others, skipped };
 }
