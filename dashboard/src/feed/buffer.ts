@@ -1,7 +1,10 @@
 import { type FeedPost, type Filter, passes } from "./post";
 
-/** The most posts in the list, and the most that wait for it. */
-export const MOST = 200;
+/** The most posts in the list. */
+export const MOST = 100;
+
+/** The most posts that are kept while they wait for the list: as many as one update of the live stream has. */
+export const MOST_QUEUED = 200;
 
 /**
  * The posts of the feed: those that are shown, newest first, and those that wait to be shown. Pure.
@@ -35,7 +38,7 @@ export class FeedBuffer {
       this.#queue.push(post);
       this.waits++;
     }
-    for (const post of this.#queue.splice(0, this.#queue.length - MOST)) this.#known.delete(post.id);
+    for (const post of this.#queue.splice(0, this.#queue.length - MOST_QUEUED)) this.#known.delete(post.id);
   }
 
   /** Move some of the posts that wait into the list, the oldest first. Returns them. */
@@ -71,8 +74,9 @@ export class FeedBuffer {
 }
 
 /**
- * Returns how many posts a frame draws if so many wait: all of a few, else a part of them.
+ * Returns how many posts are drawn at once if so many wait: all of a few, else a part of them.
  *
- * Posts come in batches. Spread over the frames until the next batch, none of them takes so long that a frame is lost.
+ * Posts come in batches, every 250 ms at most. Spread over every second frame until then, no frame takes so long that
+ * the next one is lost.
  */
-export const perFrame = (queued: number): number => Math.max(4, Math.ceil(queued / 10));
+export const perFrame = (queued: number): number => Math.max(8, Math.ceil(queued / 6));

@@ -16,7 +16,8 @@ const HISTORY = 50;
 /**
  * The classified posts of a keyword: those that come, or the last ones before a fixed moment (`until`, in ms).
  *
- * A frame draws a part of the posts that wait (`perFrame`), so that the page stays fluent at hundreds of posts a second.
+ * Every second frame draws a part of the posts that wait (`perFrame`), so that the page stays fluent at hundreds of posts
+ * a second.
  * While there is a reason to hold the feed, they wait.
  */
 export function useFeed(keyword: string, until: number | null, filter: Filter) {
@@ -127,6 +128,11 @@ export class LiveFeed {
       if (timely.length) drawn(timely, Date.now());
       this.onDrawn(taken);
     });
-    this.#plan();
+    if (this.#buffer.queued) this.#frame = requestAnimationFrame(this.#rest);
+  };
+
+  /** A frame without new posts, so that a frame that draws them may take longer than its own time. */
+  #rest = (): void => {
+    this.#frame = requestAnimationFrame(this.#draw);
   };
 }

@@ -1,5 +1,6 @@
 const JOINERS = "\u200c\u200d\ufe0e\ufe0f";
 const MAX_CHARS = 1000;
+const PLAIN = /^[\x20-\x7e]*$/;
 const STACKS = /([\u0300-\u036f]{3})[\u0300-\u036f]+/g;
 
 /**
@@ -9,6 +10,8 @@ const STACKS = /([\u0300-\u036f]{3})[\u0300-\u036f]+/g;
  * change the text beside them. For display only.
  */
 export function drawable(text: string): string {
+  // Most texts are plain, and a busy feed has hundreds of them a second.
+  if (text.length <= MAX_CHARS && PLAIN.test(text)) return text.trim();
   const characters = [...text].slice(0, MAX_CHARS).map((character) => {
     if (/[\n\r\t]|\p{Z}/u.test(character)) return " ";
     if (/\p{Cc}|\p{Cn}|\p{Cs}/u.test(character)) return "\ufffd";

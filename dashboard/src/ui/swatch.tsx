@@ -23,3 +23,18 @@ export function Swatch({ style }: { style: Style }) {
     </svg>
   );
 }
+
+/**
+ * The same in one element, for lists that change many times a second.
+ *
+ * The policy of the page forbids styles in HTML. Those that a script sets, as here, are allowed.
+ */
+export function Patch({ style }: { style: Style }) {
+  return (
+    <i
+      class={`swatch patch ${style.hatch}`}
+      aria-hidden="true"
+      style={{ backgroundColor: style.colour, color: style.ink }}
+    />
+  );
+}

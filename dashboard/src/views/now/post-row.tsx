@@ -3,7 +3,7 @@ import type { FeedPost } from "../../feed/post";
 import { capital, percent, signed } from "../../lib/format";
 import type { Style } from "../../lib/palette";
 import { keywordUrl } from "../../lib/urls";
-import { Swatch } from "../../ui/swatch";
+import { Patch } from "../../ui/swatch";
 import { Text } from "../../ui/text";
 
 interface Props {
@@ -32,7 +32,7 @@ export class PostRow extends Component<Props> {
             <span class="muted">No model reads this language</span>
           ) : (
             <span class="label">
-              {style && <Swatch style={style} />}
+              {style && <Patch style={style} />}
               <Text>{capital(post.label)}</Text>
               {post.confidence !== null && (
                 <span class="muted" title="Confidence of the model">
@@ -43,7 +43,7 @@ export class PostRow extends Component<Props> {
           )}
           {post.sentiment !== null && (
             <span class="label sentiment" title="Sentiment, from −1 to +1">
-              {feeling && <Swatch style={feeling} />}
+              {feeling && <Patch style={feeling} />}
               <Text>{post.sentiment}</Text>
               {post.score !== null && <span class="muted">{signed(post.score)}</span>}
             </span>
