@@ -12,6 +12,8 @@ export type Hold = "button" | "scroll" | "focus";
 
 /** How many posts of the history fill the feed at the beginning. */
 const HISTORY = 50;
+/** The same if only a part of them may pass the filter. */
+const MOST_HISTORY = 200;
 
 /**
  * The classified posts of a keyword: those that come, or the last ones before a fixed moment (`until`, in ms).
@@ -27,17 +29,19 @@ export function useFeed(keyword: string, until: number | null, filter: Filter) {
   const answer = useAnswer(
     async (abort) => {
       const before = until === null ? {} : { before: placeAt(until) };
-      const query = { keyword, limit: HISTORY, ...before, ...(label && { label }) };
-      return (await get("/v1/posts", { query, signal: abort })).posts.map(fromStored);
+      const query = { keyword, limit: part ? MOST_HISTORY : HISTORY, ...before, ...(label && { label }) };
+      const { posts } = await get("/v1/posts", { query, signal: abort });
+      return { feed, posts: posts.map(fromStored) };
     },
-    [keyword, until, label],
+    [keyword, until, label, Boolean(part)],
   );
   const { reload } = answer;
   const stored = answer.data.value;
 
   useEffect(() => feed.refilter({ label, keyword: part }), [feed, label, part]);
   useEffect(() => {
-    if (stored) feed.fill(stored);
+    // An answer of before belongs to a feed of before.
+    if (stored?.feed === feed) feed.fill(stored.posts);
   }, [feed, stored, label, part]);
   useEffect(() => {
     if (until !== null) return;
@@ -80,10 +84,11 @@ export class LiveFeed {
   add(posts: readonly FeedPost[], skipped: number): void {
     this.#buffer.add(posts);
     if (skipped) this.skipped.value += skipped;
-    if (this.holds.peek().size || document.hidden) {
-      for (const post of posts) this.#late.add(post);
-      this.waits.value = this.#buffer.waits;
-    } else this.#plan();
+    const isHeld = this.holds.peek().size > 0;
+    // A hidden page draws nothing until it is seen again.
+    if (isHeld || document.hidden) for (const post of posts) this.#late.add(post);
+    if (isHeld) this.waits.value = this.#buffer.waits;
+    else this.#plan();
   }
 
   fill(posts: readonly FeedPost[]): void {

@@ -12,6 +12,7 @@ import { keywordUrl } from "../../lib/urls";
 import { subscribe } from "../../live/live";
 import { EmptySystem } from "../../ui/empty";
 import { Notice } from "../../ui/notice";
+import { SearchInput } from "../../ui/search-input";
 import { Swatch } from "../../ui/swatch";
 import { Text } from "../../ui/text";
 import { CompareBar } from "./compare-bar";
@@ -76,14 +77,11 @@ export default function Keywords() {
             if (typed) navigate(keywordUrl(typed));
           }}
         >
-          <input
-            type="search"
-            dir="auto"
-            aria-label="Search keywords"
+          <SearchInput
+            label="Search keywords"
             placeholder="Search, or open any keyword"
-            maxLength={200}
             value={q}
-            onInput={(event) => set({ q: event.currentTarget.value }, { replace: true })}
+            onChange={(text) => set({ q: text }, { replace: true })}
           />
           <button type="submit" disabled={!typed}>
             Open

@@ -6,6 +6,7 @@ import { pageStyles } from "../../lib/label-styles";
 import { labelOrder } from "../../lib/palette";
 import { colours } from "../../lib/theme";
 import { Notice } from "../../ui/notice";
+import { SearchInput } from "../../ui/search-input";
 import { PostRow } from "./post-row";
 
 interface Props {
@@ -27,6 +28,9 @@ export function Feed({ keyword, until, labels, label, filter, onFilter }: Props)
   const list = useRef<HTMLOListElement>(null);
   const holds = feed.holds.value;
   const isPaused = holds.has("button");
+  useEffect(() => {
+    if (list.current) list.current.scrollTop = 0;
+  }, [feed]);
   const showAll = () => {
     for (const hold of holds) feed.hold(hold, false);
     if (list.current) list.current.scrollTop = 0;
@@ -48,14 +52,11 @@ export function Feed({ keyword, until, labels, label, filter, onFilter }: Props)
               </option>
             ))}
           </select>
-          <input
-            type="search"
-            dir="auto"
-            aria-label="Only posts with a keyword that contains"
+          <SearchInput
+            label="Only posts with a keyword that contains"
             placeholder="Keyword contains…"
-            maxLength={200}
             value={filter}
-            onInput={(event) => onFilter({ filter: event.currentTarget.value })}
+            onChange={(text) => onFilter({ filter: text })}
           />
           {until === null && (
             <button type="button" class="pause" aria-pressed={isPaused} onClick={() => feed.hold("button", !isPaused)}>
