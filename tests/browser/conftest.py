@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from connectors.local import Endpoints
 from tests.browser.chromium import NoBrowserError, PageProblems, running_chromium
@@ -28,6 +28,8 @@ TIMEOUT_MS = 120_000
 
 SCREENSHOTS = os.environ.get("EMOSTREAM_TEST_SCREENSHOTS")
 """The folder that keeps the screenshots; empty for that of the test, which pytest removes."""
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 OpenPage = Callable[..., Awaitable[Page]]
 """Opens a page in a context of its own. Named arguments are those of Playwright's `Browser.new_context`."""

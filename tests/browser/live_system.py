@@ -38,6 +38,7 @@ class LiveSystem:
         service: the HTTP service.
         worker: the worker.
         sink: the sink.
+        environment: the settings of all processes, as environment variables.
     """
 
     address: str
@@ -45,7 +46,7 @@ class LiveSystem:
     service: Role
     worker: Role
     sink: Role
-    _environment: dict[str, str] = field(repr=False)
+    environment: dict[str, str] = field(repr=False)
     _folder: Path = field(repr=False)
 
     def produce(self, values: Sequence[bytes]) -> None:
@@ -59,7 +60,7 @@ class LiveSystem:
         """Kill the HTTP service, and start it again at the same address."""
         self.service.kill()
         port = self.address.rpartition(":")[2]
-        environment = clean_environment({**self._environment, "EMOSTREAM_API_PORT": port})
+        environment = clean_environment({**self.environment, "EMOSTREAM_API_PORT": port})
         self.service = Role(
             "api-again", ["api"], env=environment, log=self._folder / f"api-{len(self.service.name)}.log"
         )

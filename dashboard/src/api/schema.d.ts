@@ -173,6 +173,161 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rules
+         * @description Returns all rules, in the order of their ids.
+         */
+        get: operations["rules_v1_alerts_rules_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/rules/{rule}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rule Of
+         * @description Returns a rule. Its ETag is its revision.
+         */
+        get: operations["rule_of_v1_alerts_rules__rule__get"];
+        /**
+         * Put Rule
+         * @description Make a rule, or replace it. A change ends its open incidents; the same rule again changes nothing.
+         *
+         *     To undo nobody's change, send `If-Match` with the ETag that you have seen, `If-None-Match: *` for a new rule, or
+         *     `revision`.
+         */
+        put: operations["put_rule_v1_alerts_rules__rule__put"];
+        post?: never;
+        /**
+         * Delete Rule
+         * @description Remove a rule. Its open incidents end, and its incidents stay in the history.
+         */
+        delete: operations["delete_rule_v1_alerts_rules__rule__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/mutes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Mutes
+         * @description Returns the mutes that hold now, the newest first; at most 1,000.
+         */
+        get: operations["mutes_v1_alerts_mutes_get"];
+        put?: never;
+        /**
+         * Add Mute
+         * @description Mute a rule, a keyword, or a keyword of a rule: incidents that begin are recorded, and told to no channel.
+         */
+        post: operations["add_mute_v1_alerts_mutes_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Channels
+         * @description Returns the names and the types of the channels that rules may name. Their addresses are secret.
+         */
+        get: operations["channels_v1_alerts_channels_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/incidents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incidents
+         * @description Returns incidents, the newest decision first, a page at a time.
+         */
+        get: operations["incidents_v1_alerts_incidents_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/incidents/{incident}/chart.png": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Chart Of
+         * @description Returns the course of an incident as a picture: its values, what is usual, and the limit.
+         */
+        get: operations["chart_of_v1_alerts_incidents__incident__chart_png_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/incidents/{incident}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Of
+         * @description Returns an incident: why it is one, the words and the posts that moved the value, and what was told of it.
+         */
+        get: operations["incident_of_v1_alerts_incidents__incident__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/model": {
         parameters: {
             query?: never;
@@ -299,10 +454,694 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts/mutes/{mute}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Mute
+         * @description End a mute before its time. One that has ended stays as it is.
+         */
+        delete: operations["end_mute_v1_alerts_mutes__mute__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/followed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Followed
+         * @description Returns the keywords that sources search posts for. Every post is counted under those that it contains.
+         */
+        get: operations["followed_v1_followed_get"];
+        put?: never;
+        /**
+         * Follow
+         * @description Follow a keyword: every running source searches posts for it within seconds.
+         *
+         *     A keyword that is followed already stays as it is. It needs the scope `follow`.
+         */
+        post: operations["follow_v1_followed_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/followed/{keyword}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Unfollow
+         * @description No longer follow a keyword. What was counted under it stays. It needs the scope `follow`.
+         */
+        delete: operations["unfollow_v1_followed__keyword__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AlertChange
+         * @description The value differs from what is usual at this hour of the day and of the week.
+         *
+         *     `by` and `clear` are in percent of the usual value for a volume, and in percentage points for a share.
+         */
+        AlertChange: {
+            /**
+             * Direction
+             * @default above
+             * @enum {string}
+             */
+            direction: "above" | "below";
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "change";
+            /** By */
+            by: number;
+            /** Clear */
+            clear?: number | null;
+        };
+        /**
+         * AlertChannel
+         * @description A channel that can be told. Its address is a secret.
+         */
+        AlertChannel: {
+            /** Name */
+            name: string;
+            /** Type */
+            type: string;
+        };
+        /**
+         * AlertChannelsAnswer
+         * @description The channels of the channels file.
+         */
+        AlertChannelsAnswer: {
+            /** Channels */
+            channels: components["schemas"]["AlertChannel"][];
+        };
+        /**
+         * AlertDelivery
+         * @description What was told of an incident to one channel; an empty `channel` is the topic `alerts`.
+         */
+        AlertDelivery: {
+            /**
+             * Event
+             * @enum {string}
+             */
+            event: "opened" | "closed";
+            /** Channel */
+            channel: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "waiting" | "delivered" | "failed" | "muted";
+            /** Attempts */
+            attempts: number;
+            /**
+             * Due
+             * Format: date-time
+             * @description When the next try is made, if it waits.
+             */
+            due: string;
+            /** Last Error */
+            last_error: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Delivered At */
+            delivered_at: string | null;
+        };
+        /**
+         * AlertEmotion
+         * @description The share of an emotion among the posts of a window, in percent.
+         */
+        AlertEmotion: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            of: "emotion";
+            /** Label */
+            label: string;
+        };
+        /**
+         * AlertIncident
+         * @description An incident. `value`, `low`, `high`, `usual` and `limit` are in posts for a volume, in percent for a share.
+         */
+        AlertIncident: {
+            /**
+             * Incident
+             * @description Its key: rule, keyword, size of the windows and begin.
+             */
+            incident: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "closed";
+            /** Rule */
+            rule: string;
+            /** Rule Name */
+            rule_name: string;
+            /** Revision */
+            revision: number;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /** Keyword */
+            keyword: string;
+            /**
+             * Size
+             * @description Size of the windows, in seconds.
+             */
+            size: number;
+            /**
+             * Measure
+             * @enum {string}
+             */
+            measure: "volume" | "emotion" | "sentiment";
+            /** Label */
+            label: string | null;
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "above" | "below";
+            /**
+             * Began
+             * Format: date-time
+             * @description Start of the first window that fulfils the rule.
+             */
+            began: string;
+            /**
+             * Decided
+             * Format: date-time
+             * @description End of the window with which the incident was certain.
+             */
+            decided: string;
+            /** Ended */
+            ended: string | null;
+            /** Ended Because */
+            ended_because: string | null;
+            /**
+             * Found At
+             * Format: date-time
+             * @description When the evaluation found it, by the clock of the server.
+             */
+            found_at: string;
+            /** Muted */
+            muted: boolean;
+            /**
+             * Posts
+             * @description Number of posts of the window with which the incident was certain.
+             */
+            posts: number;
+            /** Value */
+            value: number;
+            /**
+             * Low
+             * @description Lower bound of the interval of 95 % for the value.
+             */
+            low: number;
+            /** High */
+            high: number;
+            /**
+             * Limit
+             * @description What the value had to pass.
+             */
+            limit: number;
+            /**
+             * Usual
+             * @description Usual value at this hour; null for a rule that does not use it.
+             */
+            usual: number | null;
+            /**
+             * Z
+             * @description Distance from the usual value, in robust standard deviations.
+             */
+            z: number | null;
+            /**
+             * Hours
+             * @description Number of hours that tell what is usual.
+             */
+            hours: number;
+            /**
+             * Summary
+             * @description Why there is an incident, in a sentence.
+             */
+            summary: string;
+        };
+        /**
+         * AlertIncidentAnswer
+         * @description An incident with the words and the posts that moved the value, its course, and its deliveries.
+         */
+        AlertIncidentAnswer: {
+            /**
+             * Incident
+             * @description Its key: rule, keyword, size of the windows and begin.
+             */
+            incident: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "closed";
+            /** Rule */
+            rule: string;
+            /** Rule Name */
+            rule_name: string;
+            /** Revision */
+            revision: number;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /** Keyword */
+            keyword: string;
+            /**
+             * Size
+             * @description Size of the windows, in seconds.
+             */
+            size: number;
+            /**
+             * Measure
+             * @enum {string}
+             */
+            measure: "volume" | "emotion" | "sentiment";
+            /** Label */
+            label: string | null;
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "above" | "below";
+            /**
+             * Began
+             * Format: date-time
+             * @description Start of the first window that fulfils the rule.
+             */
+            began: string;
+            /**
+             * Decided
+             * Format: date-time
+             * @description End of the window with which the incident was certain.
+             */
+            decided: string;
+            /** Ended */
+            ended: string | null;
+            /** Ended Because */
+            ended_because: string | null;
+            /**
+             * Found At
+             * Format: date-time
+             * @description When the evaluation found it, by the clock of the server.
+             */
+            found_at: string;
+            /** Muted */
+            muted: boolean;
+            /**
+             * Posts
+             * @description Number of posts of the window with which the incident was certain.
+             */
+            posts: number;
+            /** Value */
+            value: number;
+            /**
+             * Low
+             * @description Lower bound of the interval of 95 % for the value.
+             */
+            low: number;
+            /** High */
+            high: number;
+            /**
+             * Limit
+             * @description What the value had to pass.
+             */
+            limit: number;
+            /**
+             * Usual
+             * @description Usual value at this hour; null for a rule that does not use it.
+             */
+            usual: number | null;
+            /**
+             * Z
+             * @description Distance from the usual value, in robust standard deviations.
+             */
+            z: number | null;
+            /**
+             * Hours
+             * @description Number of hours that tell what is usual.
+             */
+            hours: number;
+            /**
+             * Summary
+             * @description Why there is an incident, in a sentence.
+             */
+            summary: string;
+            /** Words */
+            words: components["schemas"]["AlertWord"][];
+            /** Examples */
+            examples: components["schemas"]["AlertPost"][];
+            /**
+             * Explained At
+             * @description When words and posts were found; null until then.
+             */
+            explained_at: string | null;
+            /**
+             * Note
+             * @description Why words or posts are missing.
+             */
+            note: string | null;
+            /** Points */
+            points: components["schemas"]["AlertPoint"][];
+            /** Deliveries */
+            deliveries: components["schemas"]["AlertDelivery"][];
+        };
+        /**
+         * AlertIncidentsAnswer
+         * @description Incidents, the newest decision first.
+         */
+        AlertIncidentsAnswer: {
+            /** Incidents */
+            incidents: components["schemas"]["AlertIncident"][];
+            /**
+             * Next Before
+             * @description `before` of the next page; null on the last one.
+             */
+            next_before: string | null;
+        };
+        /**
+         * AlertMute
+         * @description A mute. Its incidents are recorded, and told to no channel.
+         */
+        AlertMute: {
+            /** Id */
+            id: number;
+            /** Rule */
+            rule: string | null;
+            /** Keyword */
+            keyword: string | null;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Ended At
+             * @description When it was ended before its time; null if it was not.
+             */
+            ended_at: string | null;
+            /** Active */
+            active: boolean;
+        };
+        /**
+         * AlertMuteRequest
+         * @description A mute for a rule, for a keyword, or for a keyword of a rule; for a number of seconds, or until a time.
+         * @example {
+         *       "duration_s": 7200,
+         *       "reason": "we know; see #412",
+         *       "rule": "coffee-anger"
+         *     }
+         */
+        AlertMuteRequest: {
+            /** Rule */
+            rule?: string | null;
+            /** Keyword */
+            keyword?: string | null;
+            /** Duration S */
+            duration_s?: number | null;
+            /** Until */
+            until?: string | null;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * AlertMutesAnswer
+         * @description Mutes, the newest first.
+         */
+        AlertMutesAnswer: {
+            /** Mutes */
+            mutes: components["schemas"]["AlertMute"][];
+        };
+        /**
+         * AlertPoint
+         * @description The value of one window; null for a window without data.
+         */
+        AlertPoint: {
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /** Posts */
+            posts: number;
+            /** Value */
+            value?: number | null;
+            /** Usual */
+            usual?: number | null;
+        };
+        /**
+         * AlertPost
+         * @description A post of an incident.
+         */
+        AlertPost: {
+            /** Id */
+            id: string;
+            /** Source */
+            source: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Text */
+            text?: string | null;
+            /** Label */
+            label?: string | null;
+            /** Confidence */
+            confidence?: number | null;
+            /** Url */
+            url?: string | null;
+        };
+        /**
+         * AlertRule
+         * @description A rule: what is measured, when it is an incident, and whom it is told.
+         * @example {
+         *       "channels": [],
+         *       "condition": {
+         *         "clear": 30,
+         *         "limit": 40,
+         *         "type": "threshold"
+         *       },
+         *       "cooldown_s": 3600,
+         *       "for_windows": 2,
+         *       "id": "coffee-anger",
+         *       "keywords": [
+         *         "coffee"
+         *       ],
+         *       "measure": {
+         *         "label": "anger",
+         *         "of": "emotion"
+         *       },
+         *       "min_posts": 30,
+         *       "name": "Anger about coffee",
+         *       "severity": "warning",
+         *       "window_s": 300
+         *     }
+         */
+        AlertRule: {
+            /** Id */
+            id: string;
+            /**
+             * Name
+             * @description What people read.
+             */
+            name: string;
+            /**
+             * Keywords
+             * @description Keywords, each with incidents of its own; `*` stands for all posts. `each`: every keyword.
+             */
+            keywords: string[] | "each";
+            /**
+             * Window S
+             * @description Size of the windows, in seconds.
+             */
+            window_s: number;
+            /** Measure */
+            measure: components["schemas"]["AlertVolume"] | components["schemas"]["AlertEmotion"] | components["schemas"]["AlertSentiment"];
+            /** Condition */
+            condition: components["schemas"]["AlertThreshold"] | components["schemas"]["AlertChange"] | components["schemas"]["AlertZScore"];
+            /**
+             * Min Posts
+             * @description A window with fewer posts is no data for a share.
+             * @default 20
+             */
+            min_posts: number;
+            /**
+             * For Windows
+             * @description The condition must hold in so many windows in a row.
+             * @default 1
+             */
+            for_windows: number;
+            /**
+             * Cooldown S
+             * @description Seconds after an incident in which no other one of its series begins.
+             * @default 3600
+             */
+            cooldown_s: number;
+            /**
+             * Severity
+             * @default warning
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Channels
+             * @description The channels that are told; empty for all.
+             * @default []
+             */
+            channels: string[];
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+        };
+        /**
+         * AlertRulesAnswer
+         * @description All rules, in the order of their ids.
+         */
+        AlertRulesAnswer: {
+            /** Rules */
+            rules: components["schemas"]["StoredAlertRule"][];
+            /** Unreadable */
+            unreadable: components["schemas"]["UnreadableAlertRule"][];
+        };
+        /**
+         * AlertSentiment
+         * @description The share of a sentiment among the posts of a window, in percent.
+         */
+        AlertSentiment: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            of: "sentiment";
+            /** Label */
+            label: string;
+        };
+        /**
+         * AlertThreshold
+         * @description The value passes `limit`, in posts or in percent. The incident ends beyond `clear`, or beyond `limit`.
+         */
+        AlertThreshold: {
+            /**
+             * Direction
+             * @default above
+             * @enum {string}
+             */
+            direction: "above" | "below";
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "threshold";
+            /** Limit */
+            limit: number;
+            /** Clear */
+            clear?: number | null;
+        };
+        /**
+         * AlertVolume
+         * @description The number of posts of a window.
+         */
+        AlertVolume: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            of: "volume";
+        };
+        /**
+         * AlertWord
+         * @description A word of an incident's posts. A `score` above 0 means that it is more frequent now than before.
+         */
+        AlertWord: {
+            /** Word */
+            word: string;
+            /** Score */
+            score: number;
+            /** Now */
+            now: number;
+            /** Before */
+            before: number;
+        };
+        /**
+         * AlertZScore
+         * @description The value is `z` robust standard deviations from what is usual at this hour of the day and of the week.
+         */
+        AlertZScore: {
+            /**
+             * Direction
+             * @default above
+             * @enum {string}
+             */
+            direction: "above" | "below";
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "zscore";
+            /**
+             * Z
+             * @default 4
+             */
+            z: number;
+            /** Clear */
+            clear?: number | null;
+        };
         /**
          * Analysis
          * @description The analysis of one text.
@@ -1079,6 +1918,43 @@ export interface components {
              */
             windows: components["schemas"]["WindowSizeInfo"][];
             live: components["schemas"]["LiveIntervals"];
+        };
+        /**
+         * StoredAlertRule
+         * @description A rule as it is stored. `revision` rises with each change; the ETag of a single rule is its revision.
+         */
+        StoredAlertRule: {
+            rule: components["schemas"]["AlertRule"];
+            /** Revision */
+            revision: number;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+        };
+        /**
+         * UnfollowAnswer
+         * @description What no longer following a keyword has done.
+         */
+        UnfollowAnswer: {
+            /** Keyword */
+            keyword: string;
+            /**
+             * Total
+             * @description Number of keywords that are followed now.
+             */
+            total: number;
+        };
+        /**
+         * UnreadableAlertRule
+         * @description A stored rule that the service cannot read, because another version stored it. It is not evaluated.
+         */
+        UnreadableAlertRule: {
+            /** Id */
+            id: string;
+            /** Error */
+            error: string;
         };
         /**
          * Window
@@ -1908,6 +2784,875 @@ export interface operations {
             };
         };
     };
+    rules_v1_alerts_rules_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertRulesAnswer"];
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rule_of_v1_alerts_rules__rule__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a rule. */
+                rule: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredAlertRule"];
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_rule_v1_alerts_rules__rule__put: {
+        parameters: {
+            query?: {
+                /** @description The revision that you have seen, 0 for none; 409 if there is another one. */
+                revision?: number | null;
+            };
+            header?: never;
+            path: {
+                /** @description Id of a rule. */
+                rule: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertRule"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredAlertRule"];
+                };
+            };
+            /** @description The rule is new. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredAlertRule"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_rule_v1_alerts_rules__rule__delete: {
+        parameters: {
+            query?: {
+                /** @description The revision that you have seen, 0 for none; 409 if there is another one. */
+                revision?: number | null;
+            };
+            header?: never;
+            path: {
+                /** @description Id of a rule. */
+                rule: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mutes_v1_alerts_mutes_get: {
+        parameters: {
+            query?: {
+                /** @description Also those that have ended. */
+                all?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertMutesAnswer"];
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_mute_v1_alerts_mutes_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertMuteRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertMute"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    channels_v1_alerts_channels_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertChannelsAnswer"];
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incidents_v1_alerts_incidents_get: {
+        parameters: {
+            query?: {
+                /** @description `open`, `closed` or `all`. */
+                state?: "open" | "closed" | "all";
+                /** @description Only those of this rule. */
+                rule?: string | null;
+                /** @description Only those of this keyword. */
+                keyword?: string | null;
+                /** @description Only those of this severity. */
+                severity?: ("info" | "warning" | "critical") | null;
+                /** @description Only those that were decided at this time or later. */
+                since?: string | null;
+                limit?: number;
+                /** @description `next_before` of the page before. */
+                before?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertIncidentsAnswer"];
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chart_of_v1_alerts_incidents__incident__chart_png_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key of an incident. */
+                incident: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A picture, 800 pixels wide. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_of_v1_alerts_incidents__incident__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key of an incident. */
+                incident: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertIncidentAnswer"];
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     model_v1_model_get: {
         parameters: {
             query?: never;
@@ -2165,6 +3910,316 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                     "text/plain": unknown;
+                };
+            };
+        };
+    };
+    end_mute_v1_alerts_mutes__mute__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                mute: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    followed_v1_followed_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FollowedAnswer"];
+                };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    follow_v1_followed_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FollowRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FollowAnswer"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unfollow_v1_followed__keyword__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The keyword, in whatever spelling. */
+                keyword: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnfollowAnswer"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

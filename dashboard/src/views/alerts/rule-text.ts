@@ -1,0 +1,65 @@
+import { count } from "../../lib/format";
+import { keywordName } from "../../lib/text";
+import type { Rule } from "./types";
+
+const UNITS: readonly [number, string][] = [
+  [86_400, "day"],
+  [3_600, "hour"],
+  [60, "minute"],
+  [1, "second"],
+];
+
+/** Returns a number of seconds in words, in the largest unit that has no remainder: "5 minutes". */
+export function inWords(seconds: number): string {
+  const [size, unit] = UNITS.find(([one]) => seconds % one === 0 && seconds >= one) ?? [1, "second"];
+  const number = seconds / size;
+  return `${count(number)} ${unit}${number === 1 ? "" : "s"}`;
+}
+
+/** Returns what a rule measures: "the share of anger", "the number of posts". */
+export function measureText(measure: Rule["measure"]): string {
+  return measure.of === "volume" ? "the number of posts" : `the share of ${measure.label}`;
+}
+
+/** Returns a rule in one sentence. */
+export function ruleText(rule: Rule): string {
+  const { condition, measure } = rule;
+  const unit = measure.of === "volume" ? "posts" : "%";
+  const isBelow = condition.direction === "below";
+  const what = measureText(measure);
+  const where = rule.keywords === "each" ? "of each keyword" : `of ${rule.keywords.map(keywordName).join(", ")}`;
+  const windows = rule.for_windows === 1 ? "" : ` for ${rule.for_windows} windows in a row`;
+  const span = `in ${inWords(rule.window_s)}`;
+  let when: string;
+  if (condition.type === "threshold") when = `is ${condition.direction} ${count(condition.limit)} ${unit} ${span}`;
+  else if (condition.type === "change") {
+    const by = `${count(condition.by)} ${measure.of === "volume" ? "%" : "percentage points"}`;
+    when = `is ${by} ${isBelow ? "less" : "more"} than usual at this hour, ${span}`;
+  } else {
+    when = `is ${count(condition.z)} robust standard deviations ${condition.direction} the usual of this hour, ${span}`;
+  }
+  return `When ${what} ${where} ${when}${windows}.`;
+}
+
+/** Returns an id that the service takes for a rule, made of its name. */
+export function idOf(name: string): string {
+  const plain = name
+    .normalize("NFKD")
+    .replace(/\p{M}/gu, "")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "");
+  return plain.slice(0, 63).replace(/-+$/, "");
+}
+
+/** Returns keywords from a text with one a line; a line `*` stands for all posts. */
+export function keywordsOf(text: string): string[] {
+  return [
+    ...new Set(
+      text
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean),
+    ),
+  ];
+}
