@@ -25,6 +25,7 @@ from api.routes import (
     alert_preview,
     alerts,
     audit,
+    followed,
     health,
     incidents,
     keywords,
@@ -89,9 +90,9 @@ def _description() -> dict[str, Any]:
 def _add_routes(app: FastAPI) -> None:
     for routes in (query, texts, windows, keywords, posts, live, alerts, incidents, model, audit, health):
         app.include_router(routes.router)
-    app.include_router(alerts.writing)
-    app.include_router(alert_preview.router)
-    app.include_router(live.sockets)
+    writing = (alerts.writing, alert_preview.router, followed.reading, followed.following, followed.ending)
+    for router in (*writing, live.sockets):
+        app.include_router(router)
     app.add_api_route("/", _to_documentation, include_in_schema=False)
 
     def openapi() -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Resources:
         stop: tells the streams that the process stops.
         one_preview_at_a_time: held while a rule is tried on the history.
         one_tier_at_a_time: held while a request is classified with a tier of its choice.
+        one_keyword_change_at_a_time: held while the followed keywords are read or changed, which takes a thread.
     """
 
     settings: Settings
@@ -87,6 +88,7 @@ class Resources:
     stop: asyncio.Event
     one_tier_at_a_time: asyncio.Semaphore
     one_preview_at_a_time: asyncio.Semaphore
+    one_keyword_change_at_a_time: asyncio.Semaphore
 
 
 @asynccontextmanager

@@ -22,6 +22,8 @@ class Scope(StrEnum):
     """Keep a stream open: `GET /v1/stream` and `/v1/live`."""
     ALERTS = "alerts"
     """Change the rules of alerts and mute them: the endpoints of `/v1/alerts` with PUT, POST and DELETE."""
+    FOLLOW = "follow"
+    """Change which keywords sources search posts for: `POST` and `DELETE /v1/followed`."""
 
 
 ALL_SCOPES = frozenset(Scope)

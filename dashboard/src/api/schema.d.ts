@@ -454,26 +454,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/alerts/mutes/{mute}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /**
-         * End Mute
-         * @description End a mute before its time. One that has ended stays as it is.
-         */
-        delete: operations["end_mute_v1_alerts_mutes__mute__delete"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/followed": {
         parameters: {
             query?: never;
@@ -1281,6 +1261,65 @@ export interface components {
             problem?: string | null;
         };
         /**
+         * FollowAnswer
+         * @description What following a keyword has done.
+         */
+        FollowAnswer: {
+            /**
+             * Keyword
+             * @description The keyword as it is followed.
+             */
+            keyword: string;
+            /**
+             * Is New
+             * @description Whether it was not followed before.
+             */
+            is_new: boolean;
+            /**
+             * Total
+             * @description Number of keywords that are followed now.
+             */
+            total: number;
+        };
+        /**
+         * FollowRequest
+         * @description A keyword to follow.
+         * @example {
+         *       "keyword": "coffee"
+         *     }
+         */
+        FollowRequest: {
+            /**
+             * Keyword
+             * @description The keyword, taken literally. Case and width make no difference.
+             */
+            keyword: string;
+        };
+        /**
+         * FollowedAnswer
+         * @description The keywords that sources search posts for, in the order of their folded forms.
+         */
+        FollowedAnswer: {
+            /** Keywords */
+            keywords: components["schemas"]["FollowedKeyword"][];
+        };
+        /**
+         * FollowedKeyword
+         * @description A keyword that sources search posts for.
+         */
+        FollowedKeyword: {
+            /**
+             * Keyword
+             * @description The keyword as it was added first; posts are counted under this spelling.
+             */
+            keyword: string;
+            /**
+             * Added At
+             * Format: date-time
+             */
+            added_at: string;
+        };
+        /**
          * KeywordCount
          * @description A keyword with its posts.
          */
@@ -1920,20 +1959,6 @@ export interface components {
             live: components["schemas"]["LiveIntervals"];
         };
         /**
-         * StoredAlertRule
-         * @description A rule as it is stored. `revision` rises with each change; the ETag of a single rule is its revision.
-         */
-        StoredAlertRule: {
-            rule: components["schemas"]["AlertRule"];
-            /** Revision */
-            revision: number;
-            /**
-             * Changed At
-             * Format: date-time
-             */
-            changed_at: string;
-        };
-        /**
          * UnfollowAnswer
          * @description What no longer following a keyword has done.
          */
@@ -1945,16 +1970,6 @@ export interface components {
              * @description Number of keywords that are followed now.
              */
             total: number;
-        };
-        /**
-         * UnreadableAlertRule
-         * @description A stored rule that the service cannot read, because another version stored it. It is not evaluated.
-         */
-        UnreadableAlertRule: {
-            /** Id */
-            id: string;
-            /** Error */
-            error: string;
         };
         /**
          * Window
@@ -3910,80 +3925,6 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                     "text/plain": unknown;
-                };
-            };
-        };
-    };
-    end_mute_v1_alerts_mutes__mute__delete: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                mute: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
