@@ -64,7 +64,7 @@ METHODS: dict[int, list[Method]] = {
         OurThreshold("threshold with hysteresis, 99.9th percentile", 99.9, 95, 3),
         Ours("change by 75 %, by 10 points", {"volume": Change(by=75), "share": Change(by=10)}, 3),
         Ours("z-score 4", {"volume": RobustZScore(z=4), "share": RobustZScore(z=4)}, 1),
-        Ours("z-score 4, for_windows 2 (recommended)", {"volume": RobustZScore(z=4), "share": RobustZScore(z=4)}, 2),
+        Ours("z-score 4, for_windows 2", {"volume": RobustZScore(z=4), "share": RobustZScore(z=4)}, 2),
     ],
 }
 """By the size of the windows in seconds."""

@@ -20,6 +20,10 @@ HOUR_S = 3_600
 _ROWS_AT_ONCE = 2_000
 """Rows that the client holds at a time."""
 
+_IDLE_MS = 300_000
+"""Milliseconds after which the server ends the transaction if no statement comes. Rows that the client holds may take
+long to evaluate with many rules; the transaction has no locks for which others wait."""
+
 _SIZES = "SELECT size_s, first_at, last_at FROM window_sizes"
 
 # Each label and each sentiment is a row of its own. They are put together before the join, because that reads the index
@@ -121,4 +125,8 @@ def past_windows(dsn: str) -> Iterator[PastWindows]:
     with connect(dsn, application_name="emostream alerts backtest") as connection:
         connection.read_only = True
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        with postgres_errors("beginning to read the history"):
+            connection.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (f"{_IDLE_MS}ms",)
+            )
         yield PastWindows(connection)

@@ -16,15 +16,15 @@ SEED = 7
 
 
 def test_nothing_is_found_in_streams_with_a_rhythm() -> None:
-    """The requirement is one false alarm in a week of 100 keywords: a quarter of one for these 25."""
-    quiet = make(Kind.NOTHING, spread_volumes(25), seed=SEED, size_s=3_600, days=7)
+    """The requirement is one false alarm in a week of 100 keywords: a seventh of one for these 20 in 5 days."""
+    quiet = make(Kind.NOTHING, spread_volumes(20), seed=SEED, size_s=3_600, days=5)
     for found in alarms(RECOMMENDED, quiet).values():
         assert false_alarms(quiet, found).alarms == 0
 
 
 @pytest.mark.parametrize("kind", [Kind.HOLES, Kind.OUTAGE])
 def test_nothing_is_found_in_streams_with_holes(kind: Kind) -> None:
-    quiet = make(kind, spread_volumes(12), seed=SEED, size_s=3_600, days=4)
+    quiet = make(kind, spread_volumes(8), seed=SEED, size_s=3_600, days=4)
     for found in alarms(RECOMMENDED, quiet).values():
         assert false_alarms(quiet, found).alarms == 0
 
