@@ -29,6 +29,7 @@ from streams.pipeline.classify import ClassifyStage
 from streams.pipeline.control_consumer import use_control_consumer
 from streams.pipeline.emitter import Emitter
 from streams.pipeline.model_watch import ModelWatch
+from streams.pipeline.no_tables import NoTables
 from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.pipeline.totals import TotalsFeed
 from streams.records import ControlCommand, ControlRecord, RecordError
@@ -230,6 +231,7 @@ def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.
         web_bind=settings.web_bind,
         web_port=settings.web_port or 6066,
         worker_redirect_stdouts=False,
+        TableManager=NoTables,
     )
     use_control_consumer(app)
     return app

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from connectors.kafka.config import KafkaConfig
 from streams.pipeline import app, control_consumer
 from streams.pipeline.control_consumer import quiet_left_over_tasks
+from streams.pipeline.no_tables import NoTables
 from tests.helpers import make_settings
 
 
@@ -19,6 +21,34 @@ async def test_the_app_reads_the_control_topic_in_such_a_thread(tmp_path: Path) 
     consumer = app._faust_app(make_settings(), KafkaConfig("127.0.0.1:1"), tmp_path).consumer
     assert consumer._thread.Worker is control_consumer._Thread
     consumer._thread.thread_loop.close()
+
+
+class Manager:
+    """What `NoTables` uses of Faust's manager. It cannot sleep, as Faust's own one does for a second."""
+
+    should_stop = False
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.recovery = SimpleNamespace(start=lambda: self._do("recovery"))
+
+    async def _do(self, what: str) -> None:
+        self.done.append(what)
+
+    async def _update_channels(self) -> None:
+        await self._do("channels")
+
+
+async def test_the_app_does_not_wait_for_tables(tmp_path: Path) -> None:
+    """The worker has none."""
+    assert app._faust_app(make_settings(), KafkaConfig("127.0.0.1:1"), tmp_path).conf.TableManager is NoTables
+    assert NoTables.logger.name == "faust.tables.manager"
+    manager: Any = Manager()
+    await NoTables.on_start(manager)
+    assert manager.done == ["channels", "recovery"]
+    manager.should_stop = True
+    await NoTables.on_start(manager)
+    assert manager.done == ["channels", "recovery"]
 
 
 def fail() -> None:
