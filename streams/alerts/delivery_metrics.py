@@ -15,6 +15,7 @@ class DeliveryMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Add the metrics to a registry."""
+        self.registry = registry
         self.deliveries = Counter(
             "emostream_alerts_deliveries",
             "Tries to tell a channel of an incident, by result.",

@@ -17,6 +17,7 @@ from api.metrics import ApiMetrics
 from models.serving.metrics import BatchMetrics
 from streams import __version__
 from streams.access.metrics import AccessMetrics
+from streams.alerts.delivery_metrics import DeliveryMetrics
 from streams.alerts.metrics import AlertMetrics
 from streams.cli import cli
 from streams.ingest.sources.metrics import IngestMetrics
@@ -219,6 +220,7 @@ class OnRequest:
         ("The metrics of fetches", FetchMetrics(CollectorRegistry())),
         ("The warmer's metrics", WarmMetrics()),
         ("The metrics of alerts", AlertMetrics()),
+        ("The metrics of deliveries", DeliveryMetrics(CollectorRegistry())),
     ],
 )
 def test_every_metric_is_listed_with_its_labels(heading: str, metrics: HasRegistry) -> None:
