@@ -10,7 +10,7 @@ from streams.alerts.backtest_result import RuleResult
 from streams.alerts.baseline import hour_of, hours_for, usual
 from streams.alerts.condition import is_too_small, needs_baseline
 from streams.alerts.measure import Reading, measured
-from streams.alerts.rule import Measure, Rule, Volume
+from streams.alerts.rule import EACH_KEYWORD, Measure, Rule, Volume
 from streams.alerts.spans import HourSource
 
 
@@ -40,8 +40,9 @@ class Tally:
     def add(self, reading: Reading) -> None:
         """Count a window, or one that does not exist because its keyword was silent."""
         for rule in self._rules:
-            if not rule.watches(reading.keyword):
-                continue
+            is_silent = reading.count + reading.unsupported == 0
+            if not rule.watches(reading.keyword) or (is_silent and rule.keywords == EACH_KEYWORD):
+                continue  # only rules that name a keyword wait for its posts
             series = self._series[rule.id, reading.keyword]
             series.windows += 1
             if not isinstance(rule.measure, Volume) and is_too_small(rule, measured(rule.measure, reading)):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from streams.alerts.engine import RevisedRule
     from streams.settings import Settings
 
+_ISOLATES = {0x2068: None, 0x2069: None}
+"""A summary isolates keywords and labels with these characters, which a terminal would show as escapes."""
+
 
 @click.command(
     short_help="Run rules over the history, and show what they would have found.",
@@ -193,7 +196,7 @@ def _incident_table(incidents: list[Incident]) -> Table:
             f"{from_ms(opened.began):%Y-%m-%d %H:%M}",
             _span(incident.late_ms),
             "open" if closed is None else f"{from_ms(closed.ended):%Y-%m-%d %H:%M}",
-            escape(printable(opened.reason.summary)),
+            escape(printable(opened.reason.summary.translate(_ISOLATES))),
         )
     return table
 
@@ -205,7 +208,9 @@ def _in_order(result: Result) -> list[Incident]:
 
 def _span(milliseconds: int) -> str:
     seconds = milliseconds // 1_000
-    return format_duration(seconds) if seconds < 86_400 else f"{seconds / 86_400:.1f}d"
+    if seconds < 7_200:
+        return format_duration(seconds)
+    return f"{seconds / 3_600:.1f}h" if seconds < 172_800 else f"{seconds / 86_400:.1f}d"
 
 
 def _document(result: Result, since: int, until: int, onset: int | None) -> dict[str, Any]:
