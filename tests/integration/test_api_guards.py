@@ -58,6 +58,7 @@ def test_keys_open_what_their_scopes_say_and_are_not_logged(
     start: Callable[..., Role], settings: Settings, env: dict[str, str]
 ) -> None:
     reader = new_key(env, "reader", "--scope", "read")
+    page = new_key(env, "page", "--scope", "read", "--scope", "live")
     few = new_key(env, "few", "--scope", "query", "--requests-per-minute", "3")
     service = start("api", **ANY_PORT)
     with httpx.Client(base_url=address_of(service), timeout=60) as http:
@@ -70,6 +71,14 @@ def test_keys_open_what_their_scopes_say_and_are_not_logged(
             http.get("/v1/model", headers={"Authorization": f"Bearer {reader}", "Host": "a.example"}).status_code == 200
         )
         assert_problem(http.post("/v1/query", json={"keyword": "tea"}, headers={"X-API-Key": reader}), 403, "query")
+        # The dashboard reads without a key only itself. It sends the key in a header, also for the stream.
+        assert http.get("/", follow_redirects=True).status_code == 200
+        assert_problem(http.get("/v1/status"), 401, "")
+        assert http.get("/v1/status", headers={"X-API-Key": page}).json()["version"]
+        assert_problem(http.get("/v1/stream"), 401, "")
+        assert_problem(http.get("/v1/stream", headers={"X-API-Key": reader}), 403, "live")
+        with http.stream("GET", "/v1/stream", headers={"X-API-Key": page}) as stream:
+            assert (stream.status_code, next(stream.iter_lines())) == (200, ": the stream has begun")
         answers = [http.post("/v1/query", json={"keyword": "tea"}, headers={"X-API-Key": few}) for _ in range(4)]
         assert [one.status_code for one in answers] == [200, 200, 200, 429]
         assert_problem(answers[-1], 429, "3 requests a minute")
