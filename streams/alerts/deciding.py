@@ -96,8 +96,10 @@ class Deciding:
         elif any(rule.window_s == reading.size and rule.watches(reading.keyword) for rule in self._growing):
             self._provisional.add(reading)
 
-    async def decide(self, now_ms: int, until_ms: int | None) -> None:
+    async def decide(self, now_ms: int, until_ms: int | None) -> bool:
         """Decide the spans that are ready, and then what provisional windows can decide.
+
+        Returns whether any span was decided.
 
         Args:
             now_ms: the time in ms since 1970.
@@ -107,6 +109,7 @@ class Deciding:
             ConnectorError: Redis does not answer, or rejects the call.
         """
         stopped: set[int] = set()
+        has_decided = False
         for span in self._held.ready(now_ms, until_ms):
             if span.size in stopped:
                 continue
@@ -115,10 +118,12 @@ class Deciding:
                 stopped.add(span.size)  # the spans of a size are decided in their order
                 continue
             await self._take_span(span, absent)
+            has_decided = True
         self._ticks = self._engine.ticks
         for reading in self._provisional.current(self._ticks):
             await self._take(reading)
         self._metrics.held.set(len(self._held))
+        return has_decided
 
     async def _absent(self, span: Span, now_ms: int) -> list[Reading] | None:
         """Returns the windows of keywords that rules name and that did not come; None if it is too early to tell."""

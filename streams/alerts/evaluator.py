@@ -59,7 +59,7 @@ class Evaluator:
     """Evaluates the rules while it runs.
 
     Attributes:
-        failure: why the last round failed; None if it did not.
+        failure: why the last round failed; None if a later one has decided something, or had nothing to decide.
         round_at: when the last round was complete, in seconds of the monotonic clock; None before the first.
     """
 
@@ -148,7 +148,7 @@ class Evaluator:
                         deciding.replace(rules)
                     checked = began
                 is_behind = await self._round(intake, deciding, positions)
-                self._succeeded()
+                self.round_at = time.monotonic()
                 if not is_behind:
                     await wait_for(stop, self._settings.alert_interval_ms / 1_000 - (time.monotonic() - began))
         finally:
@@ -207,9 +207,12 @@ class Evaluator:
             if index % _BATCH == 0:
                 await asyncio.sleep(0)
         # Steps 3 and 4: decide the spans that are ready, and what provisional windows can decide.
-        await deciding.decide(now_ms, planned.until_ms)
+        has_decided = await deciding.decide(now_ms, planned.until_ms)
         # Step 5: write decisions, states and positions.
         await self._write(deciding, positions, intake.reached)
+        # While windows are only held, a server that is needed to decide may still not answer.
+        if has_decided or deciding.oldest_ms() is None:
+            self._succeeded()
         oldest = [at for at in (deciding.oldest_ms(), planned.until_ms) if at is not None]
         self._metrics.lag.set(max(0.0, (now_ms - min(oldest)) / 1_000) if oldest else 0)
         return planned.until_ms is not None
@@ -260,7 +263,6 @@ class Evaluator:
             self._repeats.end("unavailable")
             self._repeats.end("overtaken")
         self.failure, self._failures = None, 0
-        self.round_at = time.monotonic()
 
 
 async def wait_for(stop: asyncio.Event, timeout_s: float) -> None:

@@ -65,10 +65,7 @@ class WindowIntake:
             group, enable_partition_eof=True, auto_offset_reset="error", isolation_level="read_committed"
         )
         self._consumer = Consumer({**options, "error_cb": log_client_error}, logger=logger)
-        self._assign()
-
-    def _assign(self) -> None:
-        self._consumer.assign([TopicPartition(self._topic, number, at) for number, at in self.reached.items()])
+        self._is_assigned = False
 
     def plan(self) -> Round:
         """Returns what the next round reads.
@@ -82,8 +79,10 @@ class WindowIntake:
             if self.reached[partition] < low:
                 skipped += low - self.reached[partition]
                 self.reached[partition] = low
-        if skipped:
-            self._assign()
+        if skipped or not self._is_assigned:
+            # Not before the bounds are known: the client would report an offset that Kafka has deleted.
+            self._consumer.assign([TopicPartition(self._topic, number, at) for number, at in self.reached.items()])
+            self._is_assigned = True
         highs = {partition: high for partition, (_, high) in bounds.items()}
         if sum(high - self.reached[partition] for partition, high in highs.items()) <= SLICE_RECORDS:
             self._until_ms = None
