@@ -29,8 +29,11 @@ export class FeedBuffer {
     return this.#queue.length;
   }
 
-  /** Take in posts of the live stream, the oldest first. A post that is here already changes nothing. */
-  add(posts: readonly FeedPost[]): void {
+  /**
+   * Take in posts of the live stream, the oldest first. A post that is here already changes nothing. Returns how many
+   * older ones were dropped for them, because too many wait.
+   */
+  add(posts: readonly FeedPost[]): number {
     this.#recent = [...this.#recent, ...posts].slice(-MOST);
     for (const post of posts) {
       if (this.#known.has(post.id) || !passes(post, this.#filter)) continue;
@@ -38,7 +41,9 @@ export class FeedBuffer {
       this.#queue.push(post);
       this.waits++;
     }
-    for (const post of this.#queue.splice(0, this.#queue.length - MOST_QUEUED)) this.#known.delete(post.id);
+    const dropped = this.#queue.splice(0, this.#queue.length - MOST_QUEUED);
+    for (const { id } of dropped) this.#known.delete(id);
+    return dropped.length;
   }
 
   /** Move some of the posts that wait into the list, the oldest first. Returns them. */

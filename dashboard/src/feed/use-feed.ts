@@ -62,13 +62,27 @@ export function useFeed(keyword: string, until: number | null, filter: Filter) {
   return { feed, problem: answer.problem.value, loading: answer.loading.value, reload };
 }
 
+/** While the page scrolls, the feed draws no more often than this, in ms: the frames belong to the scrolling. */
+const SCROLL_PAUSE_MS = 250;
+/** How long after a scroll event the page counts as scrolling, in ms. */
+const SCROLLING_MS = 150;
+
+let scrolledAt = Number.NEGATIVE_INFINITY;
+addEventListener(
+  "scroll",
+  () => {
+    scrolledAt = performance.now();
+  },
+  { capture: true, passive: true },
+);
+
 /** Draws the posts that come, frame by frame. */
 export class LiveFeed {
   readonly posts = signal<readonly FeedPost[]>([]);
   /** Posts that have come, and are not in the list. */
   readonly waits = signal(0);
   readonly holds = signal<ReadonlySet<Hold>>(new Set());
-  /** Posts that the service has left out, because too many came. */
+  /** Posts that the service or the page has left out, because too many came. */
   readonly skipped = signal(0);
   /** Called with the posts that a frame has drawn. */
   onDrawn: (posts: readonly FeedPost[]) => void = () => undefined;
@@ -76,15 +90,17 @@ export class LiveFeed {
   /** Posts whose delay says nothing about the system, because the reader let them wait. */
   #late = new WeakSet<FeedPost>();
   #frame = 0;
+  #drawnAt = Number.NEGATIVE_INFINITY;
 
   constructor(filter: Filter) {
     this.#buffer = new FeedBuffer(filter);
   }
 
   add(posts: readonly FeedPost[], skipped: number): void {
-    this.#buffer.add(posts);
-    if (skipped) this.skipped.value += skipped;
     const isHeld = this.holds.peek().size > 0;
+    const dropped = this.#buffer.add(posts);
+    const left = skipped + (isHeld ? 0 : dropped);
+    if (left) this.skipped.value += left;
     // A hidden page draws nothing until it is seen again.
     if (isHeld || document.hidden) for (const post of posts) this.#late.add(post);
     if (isHeld) this.waits.value = this.#buffer.waits;
@@ -124,6 +140,12 @@ export class LiveFeed {
   #draw = (): void => {
     this.#frame = 0;
     if (this.holds.peek().size) return;
+    const now = performance.now();
+    if (now - scrolledAt < SCROLLING_MS && now - this.#drawnAt < SCROLL_PAUSE_MS) {
+      this.#plan();
+      return;
+    }
+    this.#drawnAt = now;
     const taken = this.#buffer.take(perFrame(this.#buffer.queued));
     this.posts.value = this.#buffer.shown;
     this.waits.value = 0;

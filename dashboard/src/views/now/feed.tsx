@@ -68,6 +68,7 @@ export function Feed({ keyword, until, labels, label, filter, onFilter }: Props)
       {problem && <Notice problem={problem} retry={reload} />}
       <Waiting feed={feed} onShow={showAll} />
       <List feed={feed} labels={labels} list={list} isLive={until === null} isLoading={loading} />
+      {until === null && <LeftOut feed={feed} />}
       {until === null && <Announcement feed={feed} />}
     </section>
   );
@@ -89,6 +90,18 @@ function Waiting({ feed, onShow }: { feed: LiveFeed; onShow: () => void }) {
       <button type="button" class="primary" onClick={onShow}>
         Show
       </button>
+    </p>
+  );
+}
+
+/** Says that the feed does not have every post. */
+function LeftOut({ feed }: { feed: LiveFeed }) {
+  const posts = feed.skipped.value;
+  if (!posts) return null;
+  return (
+    <p class="left-out">
+      {count(posts)} {posts === 1 ? "post was" : "posts were"} left out here, because more come than can be shown.
+      Figures and charts count all.
     </p>
   );
 }
