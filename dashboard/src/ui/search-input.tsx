@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 interface Props {
   label: string;
@@ -11,7 +11,8 @@ interface Props {
 /** A field for a text that the address has. It keeps spaces while the reader types, which the address leaves out. */
 export function SearchInput({ label, placeholder, value, onChange }: Props) {
   const [text, setText] = useState(value);
-  useEffect(() => setText((current) => (current.trim() === value ? current : value)), [value]);
+  // At once: an effect after the next frame would bring back what stood there some letters before.
+  useLayoutEffect(() => setText((current) => (current.trim() === value ? current : value)), [value]);
   return (
     <input
       type="search"

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { get } from "../../api/client";
+import type { Problem } from "../../api/problem";
 import { useAnswer } from "../../api/use-answer";
 import { fileName, save } from "../../chart/export";
 import { toCsv } from "../../lib/csv";
@@ -32,6 +33,16 @@ export default function Compare() {
   const { keyword: keywords, span, until, measure } = values.value;
   const [read, setRead] = useState<ReadonlyMap<string, Compared>>(new Map());
   const report = useCallback((one: Compared) => setRead((all) => new Map(all).set(one.keyword, one)), []);
+  const [failed, setFailed] = useState<ReadonlyMap<string, Failure>>(new Map());
+  const fail = useCallback((keyword: string, failure: Failure | null) => {
+    setFailed((before) => {
+      const after = new Map(before);
+      if (failure) after.set(keyword, failure);
+      else after.delete(keyword);
+      return after;
+    });
+  }, []);
+  const failures = keywords.flatMap((keyword) => failed.get(keyword) ?? []);
   const all = keywords.flatMap((keyword) => read.get(keyword) ?? []);
   const labels = labelsOf(all).join("\n");
   const look = colours.value;
@@ -92,8 +103,16 @@ export default function Compare() {
         )}
       </div>
       {keywords.map((keyword) => (
-        <Reader key={keyword} keyword={keyword} span={span} until={until} onRead={report} />
+        <Reader key={keyword} keyword={keyword} span={span} until={until} onRead={report} onFailure={fail} />
       ))}
+      {failures[0] && (
+        <Notice
+          problem={failures[0].problem}
+          retry={() => {
+            for (const { reload } of failures) reload();
+          }}
+        />
+      )}
       {keywords.length < 2 && <Proposals keywords={keywords} onAdd={add} />}
       {shown.size > 0 && all.length > 0 && (
         <ul class="key compare-key">
@@ -134,20 +153,29 @@ export default function Compare() {
   );
 }
 
+/** Why a keyword could not be read. One notice stands for all of them, because they have the same reason. */
+interface Failure {
+  problem: Problem;
+  reload: () => void;
+}
+
 interface ReaderProps {
   keyword: string;
   span: Span;
   until: number | null;
   onRead: (one: Compared) => void;
+  onFailure: (keyword: string, failure: Failure | null) => void;
 }
 
-/** Reads the windows of one keyword. It shows nothing but its problem. */
-function Reader({ keyword, span, until, onRead }: ReaderProps) {
+/** Reads the windows of one keyword, and shows nothing. */
+function Reader({ keyword, span, until, onRead, onFailure }: ReaderProps) {
   const { windows, axis, size, problem, reload } = useWindows(keyword, span, until, MOST_WINDOWS);
   useEffect(() => {
     if (windows) onRead(comparedOf(keyword, windows, axis, size));
   }, [keyword, windows, axis, size, onRead]);
-  return problem && <Notice problem={problem} retry={reload} />;
+  useEffect(() => onFailure(keyword, problem && { problem, reload }), [keyword, problem, reload, onFailure]);
+  useEffect(() => () => onFailure(keyword, null), [keyword, onFailure]);
+  return null;
 }
 
 /** Frequent keywords to begin with. */

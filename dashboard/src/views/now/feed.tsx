@@ -67,7 +67,14 @@ export function Feed({ keyword, until, labels, label, filter, onFilter }: Props)
       </header>
       {problem && <Notice problem={problem} retry={reload} />}
       <Waiting feed={feed} onShow={showAll} />
-      <List feed={feed} labels={labels} list={list} isLive={until === null} isLoading={loading} />
+      <List
+        feed={feed}
+        labels={labels}
+        list={list}
+        isLive={until === null}
+        isLoading={loading}
+        isFiltered={Boolean(label || filter)}
+      />
       {until === null && <LeftOut feed={feed} />}
       {until === null && <Announcement feed={feed} />}
     </section>
@@ -112,9 +119,10 @@ interface ListProps {
   list: { current: HTMLOListElement | null };
   isLive: boolean;
   isLoading: boolean;
+  isFiltered: boolean;
 }
 
-function List({ feed, labels, list, isLive, isLoading }: ListProps) {
+function List({ feed, labels, list, isLive, isLoading, isFiltered }: ListProps) {
   const look = colours.value;
   const posts = feed.posts.value;
   // A label that no window has yet can come with a post.
@@ -141,13 +149,14 @@ function List({ feed, labels, list, isLive, isLoading }: ListProps) {
       {posts.map((post) => (
         <PostRow key={post.id} post={post} styles={styles} sentiments={sentiments} />
       ))}
-      {!posts.length && !isLoading && (
-        <li class="no-posts">
-          {isLive ? "No post yet. New ones appear here as soon as they are classified." : "There are no stored posts."}
-        </li>
-      )}
+      {!posts.length && !isLoading && <li class="no-posts">{emptyText(isLive, isFiltered)}</li>}
     </ol>
   );
+}
+
+function emptyText(isLive: boolean, isFiltered: boolean): string {
+  if (!isLive) return isFiltered ? "No stored post passes the filter." : "There are no stored posts.";
+  return `${isFiltered ? "No post passes the filter yet." : "No post yet."} New ones appear here as soon as they are classified.`;
 }
 
 /** How often a screen reader hears of new posts, in ms. */
