@@ -39,9 +39,10 @@ async def names(page: Page, address: str, most: int) -> list[str]:
 
 
 def views(keywords: list[str]) -> dict[str, str]:
-    """Returns the addresses of the views by their names."""
+    """Returns the addresses of the views by their names. The part after `#` is the class of what is scrolled to."""
     return {
         "now": "/?span=6h",
+        "feed": "/?span=6h#feed",
         "keywords": "/keywords?" + urlencode([("keyword", one) for one in keywords[:3]]),
         "compare": "/compare?" + urlencode([("keyword", one) for one in keywords]),
         "ask": "/ask",
@@ -51,11 +52,14 @@ def views(keywords: list[str]) -> dict[str, str]:
 
 async def taken(page: Page, url: str) -> bytes:
     """Returns a picture of a view, as soon as all of its charts are drawn."""
+    url, _, wanted = url.partition("#")
     await page.goto(url)
     await page.wait_for_function(
         """() => document.querySelector('main h1') && !document.querySelector('main .waiting, [aria-busy=true]')
             && ![...document.querySelectorAll('.canvas')].some((one) => one.dataset.ready !== 'true')"""
     )
+    if wanted:
+        await page.locator(f".{wanted}").scroll_into_view_if_needed()
     await page.wait_for_timeout(2_000)  # charts draw themselves in half a second, and posts come
     return await page.screenshot(animations="disabled")
 
