@@ -119,11 +119,26 @@ class Deciding:
                 continue
             await self._take_span(span, absent)
             has_decided = True
+        if until_ms is None:
+            self._begin_sizes()
         self._ticks = self._engine.ticks
         for reading in self._provisional.current(self._ticks):
             await self._take(reading)
         self._metrics.held.set(len(self._held))
         return has_decided
+
+    def _begin_sizes(self) -> None:
+        """Begin each size of which no window was ever decided with those that fill now.
+
+        Otherwise a rule over days could begin no incident before the first day has ended.
+        """
+        begun = self._held.sizes | self._engine.ticks.keys()
+        starts: dict[int, int] = {}
+        for reading in self._provisional.current({}):
+            if reading.size not in begun:
+                starts[reading.size] = min(reading.start, starts.get(reading.size, reading.start))
+        for size, start in starts.items():
+            self._collect(self._engine.tick(size, start))
 
     async def _absent(self, span: Span, now_ms: int) -> list[Reading] | None:
         """Returns the windows of keywords that rules name and that did not come; None if it is too early to tell."""

@@ -71,6 +71,11 @@ class HeldWindows:
         """Returns the number of windows that are held."""
         return sum(len(held.readings) for held in self._spans.values())
 
+    @property
+    def sizes(self) -> set[int]:
+        """The sizes of the windows that are held, in seconds."""
+        return {size for size, _ in self._spans}
+
     def add(self, reading: Reading, place: Place) -> None:
         """Hold a final window. A later record of the same window replaces it."""
         held = self._spans.setdefault((reading.size, reading.end), _Held())
