@@ -173,6 +173,21 @@ class Settings(ApiSettings):
     )
 
     # Alerts
+    alert_channels: Path | None = Field(
+        None,
+        description="channels.toml with the channels that are told of incidents, and their secrets; empty for none. "
+        "Incidents then go to the topic, to Postgres and to the HTTP service only.",
+    )
+    alert_retry_h: float = Field(
+        24,
+        gt=0,
+        le=720,
+        description="Hours in which a message of an incident is sent again to a channel that does not accept it. It "
+        "fails after that.",
+    )
+    public_url: Endpoint | None = Field(
+        None, description="Address of the HTTP service for people, to which messages of incidents link; empty for none."
+    )
     alert_interval_ms: int = Field(
         1_000, ge=50, le=60_000, description="Milliseconds between two rounds in which rules are evaluated."
     )

@@ -175,17 +175,7 @@ def read_channels(path: Path | None, environ: Mapping[str, str] | None = None) -
     if path is None:
         return {}
     text = _text_of(path)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        # The message itself may quote a part of the file.
-        place = re.search(r"\(at (line \d+), column \d+\)", str(exc))
-        raise SettingsError([f"{path}: is not TOML: {place[1] if place else 'its end'} cannot be read"]) from None
-    tables = content.get("channels")
-    if not isinstance(tables, dict) or set(content) != {"channels"}:
-        raise SettingsError([f"{path}: has tables [channels.NAME] and nothing else"])
-    if len(tables) > MAX_CHANNELS:
-        raise SettingsError([f"{path}: has {len(tables)} channels; {MAX_CHANNELS} are allowed"])
+    tables = _tables(path, text)
     lines, problems, channels = text.splitlines(), [], {}
     for name, table in tables.items():
         try:
@@ -220,7 +210,7 @@ def _tables(path: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as exc:
         # The message itself may quote a part of the file.
         place = re.search(r"\(at (line \d+), column \d+\)", str(exc))
-        raise SettingsError([f"{path}: is not TOML: {place[1] if place else 'at its end'} cannot be read"]) from None
+        raise SettingsError([f"{path}: is not TOML: {place[1] if place else 'its end'} cannot be read"]) from None
     tables = content.get("channels")
     if not isinstance(tables, dict) or set(content) != {"channels"}:
         raise SettingsError([f"{path}: has tables [channels.NAME] and nothing else"])

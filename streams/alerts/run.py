@@ -9,8 +9,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -18,6 +18,9 @@ from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.lease import GroupLease
 from connectors.postgres_pool import PostgresPool
+from streams.alerts.channels import Channel, read_channels, secrets_of
+from streams.alerts.deliver import open_deliverer
+from streams.alerts.delivery_metrics import DeliveryMetrics
 from streams.alerts.evaluator import Evaluator, wait_for
 from streams.alerts.metrics import AlertMetrics
 from streams.alerts.outbox import backlog
@@ -27,6 +30,7 @@ from streams.connections import kafka_config
 from streams.errors import TopologyError
 from streams.process.status_web import StatusWeb
 from streams.query.windows import KeywordWindows
+from streams.redact import remember_secrets
 from streams.settings import Settings
 from streams.windows.connect import redis_client, table_arguments
 
@@ -121,6 +125,8 @@ class AlertsRole:
                 await work
             else:
                 logger.warning("the round that ran was not completed in time; its decisions are made again")
+            if not stop.is_set():
+                logger.warning("another process evaluates the rules now")
         finally:
             work.cancel()
             await asyncio.wait([work])
@@ -168,37 +174,41 @@ def run_alerts(settings: Settings) -> None:
     """Run the role until SIGTERM or Ctrl-C.
 
     Raises:
+        SettingsError: The channels file cannot be used.
         TopologyError: A topic is missing.
         ConnectorError: A server rejects a call, the database has no tables of alerts, or the port is in use.
     """
+    channels = read_channels(settings.alert_channels)
+    remember_secrets(secrets_of(channels))
     existing = KafkaAdmin(kafka_config(settings)).partition_counts()
     if missing := [topic for topic in (settings.topic_windows, settings.topic_alerts) if topic not in existing]:
         raise TopologyError(f"missing topics: {', '.join(missing)}; run `emostream init`")
-    asyncio.run(_run(settings))
+    asyncio.run(_run(settings, channels))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, channels: Mapping[str, Channel]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = AlertMetrics()
-    with ExitStack() as stack:
-        async with _opened(settings) as (pool, tables):
-            async with alerts_connection(pool, "looking for the tables of alerts") as connection:
-                await connection.execute("SELECT FROM alert_ticks LIMIT 1")
-            holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
-            evaluator = Evaluator(settings, pool, tables, metrics, holder=holder, channels=_no_channels)
-            role = AlertsRole(settings, evaluator, pool, metrics)
-            if settings.alert_web_port:
-                pages = {"/health": role.health}
-                host, port, setting = settings.web_bind, settings.alert_web_port, "EMOSTREAM_ALERT_WEB_PORT"
-                stack.enter_context(StatusWeb(host, port, registry=metrics.registry, pages=pages, setting=setting))
-            await _run_parts([role.evaluate, role.watch_outbox], stop)
-
-
-def _no_channels() -> Sequence[str]:
-    return ()
+    names = tuple(channels)
+    async with AsyncExitStack() as stack:
+        pool, tables = await stack.enter_async_context(_opened(settings))
+        # The deliveries have connections of their own, so that many channels do not hold up the evaluation.
+        others = await stack.enter_async_context(_pool(settings))
+        async with alerts_connection(pool, "looking for the tables of alerts") as connection:
+            await connection.execute("SELECT FROM alert_ticks LIMIT 1")
+        holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
+        evaluator = Evaluator(settings, pool, tables, metrics, holder=holder, channels=lambda: names)
+        role = AlertsRole(settings, evaluator, pool, metrics)
+        delivery_metrics = DeliveryMetrics(metrics.registry)
+        deliverer = await stack.enter_async_context(open_deliverer(settings, others, channels, delivery_metrics))
+        if settings.alert_web_port:
+            host, port, setting = settings.web_bind, settings.alert_web_port, "EMOSTREAM_ALERT_WEB_PORT"
+            pages = {"/health": role.health}
+            stack.enter_context(StatusWeb(host, port, registry=metrics.registry, pages=pages, setting=setting))
+        await _run_parts([role.evaluate, role.watch_outbox, deliverer.run], stop)
 
 
 async def _run_parts(parts: Sequence[Part], stop: asyncio.Event) -> None:
@@ -212,16 +222,22 @@ async def _run_parts(parts: Sequence[Part], stop: asyncio.Event) -> None:
 
     results = await asyncio.gather(*(run(part) for part in parts), return_exceptions=True)
     for result in results:
-        if isinstance(result, BaseException):
-            raise result
+        failure = result
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]  # the parts of a part have failed; the first one says enough
+        if failure is not None:
+            raise failure
+
+
+def _pool(settings: Settings) -> PostgresPool:
+    return PostgresPool(settings.postgres_dsn.get_secret_value(), application_name="emostream-alerts")
 
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[PostgresPool, AlertTables]]:
     client = redis_client(settings)
     try:
-        dsn = settings.postgres_dsn.get_secret_value()
-        async with PostgresPool(dsn, application_name="emostream-alerts") as pool:
+        async with _pool(settings) as pool:
             yield pool, AlertTables(KeywordWindows(client, **table_arguments(settings)))
     finally:
         await client.aclose()

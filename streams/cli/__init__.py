@@ -30,7 +30,6 @@ _COMMANDS: Final = {
     "worker": LazyCommand("streams.cli.worker", "worker", "Classify posts and count them in windows."),
     "sink": LazyCommand("streams.cli.sink", "sink", "Write classified posts and windows to Postgres."),
     "api": LazyCommand("streams.cli.api", "api", "Answer questions over HTTP, and stream live windows."),
-    "alerts": LazyCommand("streams.cli.alerts", "alerts", "Watch the windows by rules, and tell people of incidents."),
     "warm": LazyCommand("streams.cli.warm", "warm", "Refresh the answers that are asked for most, while it is quiet."),
     "query": LazyCommand("streams.cli.query", "query", "Ask the HTTP service what people feel about a keyword."),
     "alerts": LazyCommand("streams.cli.alerts", "alerts", "Tell people when emotions or the number of posts change."),

@@ -30,6 +30,8 @@ _COMMANDS: Final = {
 def alerts() -> None:
     """Tell people when the emotions or the number of posts change.
 
+    Rules, incidents and what was told to whom are in Postgres. An incident is decided once, and told at least once.
+
     \b
     Example:
       emostream alerts rules apply alerts.toml

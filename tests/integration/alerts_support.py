@@ -82,7 +82,7 @@ def minutes(counts: Mapping[int, int], keyword: str = "coffee") -> list[EmotionW
 def query(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
     """Run a statement in a connection of its own, and return its rows."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 

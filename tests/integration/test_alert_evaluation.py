@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -161,7 +162,8 @@ async def test_a_keyword_without_posts_has_a_volume_of_0_only_if_redis_is_sure(
 
     async def state(**fields: int) -> None:
         for shard in range(settings.shards):
-            await redis.hset(f"{settings.redis_prefix}:{{{shard}}}:state", mapping=fields)  # type: ignore[misc]
+            fields_of_any_type: dict[Any, Any] = {**fields}
+            await redis.hset(f"{settings.redis_prefix}:{{{shard}}}:state", mapping=fields_of_any_type)
 
     metrics = AlertMetrics()
     async with evaluating(settings, metrics):
@@ -179,7 +181,7 @@ async def test_a_keyword_without_posts_has_a_volume_of_0_only_if_redis_is_sure(
         await until(lambda: KEY in incidents(settings), what="the silence opens nothing")
         assert metrics.silent._value.get() == 1
         # The window exists; its record has not come.
-        await redis.hset(  # type: ignore[misc]
+        await redis.hset(
             f"{settings.redis_prefix}:{{{_shard('coffee', settings)}}}:w:60|{NOON_MS + 120_000}|coffee",
             mapping={"n": "4", "l:joy": "4", "rev": "1", "final": "1", "first": str(NOON_MS), "last": str(NOON_MS)},
         )
