@@ -33,6 +33,7 @@ from api.routes import (
     model,
     posts,
     query,
+    status,
     texts,
     windows,
 )
@@ -88,7 +89,7 @@ def _description() -> dict[str, Any]:
 
 
 def _add_routes(app: FastAPI) -> None:
-    for routes in (query, texts, windows, keywords, posts, live, alerts, incidents, model, audit, health):
+    for routes in (query, texts, windows, keywords, posts, live, alerts, incidents, model, status, audit, health):
         app.include_router(routes.router)
     writing = (alerts.writing, alert_preview.router, followed.reading, followed.following, followed.ending)
     for router in (*writing, live.sockets):

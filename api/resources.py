@@ -16,6 +16,7 @@ from api.live.hub import LiveHub
 from api.metrics import ApiMetrics
 from api.models.health import Readiness
 from api.pictures import Drawings, draw
+from api.status import StatusReader
 from connectors.kafka.admin import KafkaAdmin
 from connectors.postgres_pool import PostgresPool
 from connectors.redis import RedisClient
@@ -172,6 +173,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             access,
             live,
             asyncio.Event(),
+            asyncio.Semaphore(1),
             asyncio.Semaphore(1),
             asyncio.Semaphore(1),
         )

@@ -454,6 +454,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts/mutes/{mute}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Mute
+         * @description End a mute before its time. One that has ended stays as it is.
+         */
+        delete: operations["end_mute_v1_alerts_mutes__mute__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/rules/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Rule
+         * @description Try a rule on the history: which incidents it would have found. Nothing is stored, and nobody is told.
+         *
+         *     A process makes one preview at a time, and a preview has ten seconds.
+         */
+        post: operations["preview_rule_v1_alerts_rules_preview_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/followed": {
         parameters: {
             query?: never;
@@ -944,6 +986,137 @@ export interface components {
             confidence?: number | null;
             /** Url */
             url?: string | null;
+        };
+        /**
+         * AlertPreviewAnswer
+         * @description What a rule would have found.
+         */
+        AlertPreviewAnswer: {
+            /**
+             * Since
+             * Format: date-time
+             * @description Start of the first window that was evaluated.
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             * @description End of the last one.
+             */
+            until: string;
+            /** Keywords */
+            keywords: number;
+            /** Windows */
+            windows: number;
+            /**
+             * Windows Too Small
+             * @description Windows with fewer posts than `min_posts`, for a share.
+             */
+            windows_too_small: number;
+            /**
+             * Windows Without Baseline
+             * @description Windows for which too few hours were known.
+             */
+            windows_without_baseline: number;
+            /**
+             * Found
+             * @description Number of incidents; `incidents` has the latest 500 of them.
+             */
+            found: number;
+            /** Per Week */
+            per_week: number | null;
+            /**
+             * Notes
+             * @description What to know about the history, such as that it begins too late.
+             */
+            notes: string[];
+            /** Incidents */
+            incidents: components["schemas"]["AlertPreviewIncident"][];
+        };
+        /**
+         * AlertPreviewIncident
+         * @description An incident that the rule would have found.
+         */
+        AlertPreviewIncident: {
+            /** Keyword */
+            keyword: string;
+            /**
+             * Began
+             * Format: date-time
+             */
+            began: string;
+            /**
+             * Decided
+             * Format: date-time
+             */
+            decided: string;
+            /**
+             * Ended
+             * @description Null if it is open at the end of the history.
+             */
+            ended: string | null;
+            /** Ended Because */
+            ended_because: string | null;
+            /** Posts */
+            posts: number;
+            /** Value */
+            value: number;
+            /** Low */
+            low: number;
+            /** High */
+            high: number;
+            /** Limit */
+            limit: number;
+            /** Usual */
+            usual: number | null;
+            /** Z */
+            z: number | null;
+            /** Summary */
+            summary: string;
+        };
+        /**
+         * AlertPreviewRequest
+         * @description A rule to try on the history, which is not stored.
+         * @example {
+         *       "hours": 168,
+         *       "rule": {
+         *         "channels": [],
+         *         "condition": {
+         *           "clear": 30,
+         *           "limit": 40,
+         *           "type": "threshold"
+         *         },
+         *         "cooldown_s": 3600,
+         *         "for_windows": 2,
+         *         "id": "coffee-anger",
+         *         "keywords": [
+         *           "coffee"
+         *         ],
+         *         "measure": {
+         *           "label": "anger",
+         *           "of": "emotion"
+         *         },
+         *         "min_posts": 30,
+         *         "name": "Anger about coffee",
+         *         "severity": "warning",
+         *         "window_s": 300
+         *       }
+         *     }
+         */
+        AlertPreviewRequest: {
+            rule: components["schemas"]["AlertRule"];
+            /**
+             * Hours
+             * @description How many hours of the history, up to its end.
+             * @default 168
+             */
+            hours: number;
+            /**
+             * Keywords
+             * @description Only these keywords; empty for all of the rule.
+             * @default []
+             */
+            keywords: string[];
         };
         /**
          * AlertRule
@@ -1959,6 +2132,20 @@ export interface components {
             live: components["schemas"]["LiveIntervals"];
         };
         /**
+         * StoredAlertRule
+         * @description A rule as it is stored. `revision` rises with each change; the ETag of a single rule is its revision.
+         */
+        StoredAlertRule: {
+            rule: components["schemas"]["AlertRule"];
+            /** Revision */
+            revision: number;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+        };
+        /**
          * UnfollowAnswer
          * @description What no longer following a keyword has done.
          */
@@ -1970,6 +2157,16 @@ export interface components {
              * @description Number of keywords that are followed now.
              */
             total: number;
+        };
+        /**
+         * UnreadableAlertRule
+         * @description A stored rule that the service cannot read, because another version stored it. It is not evaluated.
+         */
+        UnreadableAlertRule: {
+            /** Id */
+            id: string;
+            /** Error */
+            error: string;
         };
         /**
          * Window
@@ -3925,6 +4122,185 @@ export interface operations {
                 content: {
                     "application/json": unknown;
                     "text/plain": unknown;
+                };
+            };
+        };
+    };
+    end_mute_v1_alerts_mutes__mute__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                mute: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_rule_v1_alerts_rules_preview_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertPreviewRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertPreviewAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -41,7 +41,7 @@ export const SIZES: readonly WindowSize[] = [
 export const MOST_WINDOWS = 1_000;
 
 /** The most windows of a chart. More of them have few posts each, and lines that only jump. */
-const MOST_POINTS = 300;
+export const MOST_POINTS = 300;
 
 /** What to read for a span: the window size in seconds, and the span's ends in ms, aligned to it. */
 export interface Range {
@@ -57,8 +57,8 @@ export interface Range {
 /**
  * Returns what to read for a span that ends at `until` (ms; null for a live one, which ends now).
  *
- * The size is the smallest whose windows are still kept at the span's start, fit into one answer, and are not too many
- * for a chart. If there is none, it is the largest.
+ * The size is the smallest whose windows are still kept at the span's start, fit into one answer, and are not more
+ * than a chart can show (`most`). If there is none, it is the largest.
  */
 export function rangeOf(
   span: Span,
@@ -73,7 +73,7 @@ export function rangeOf(
   const sorted = [...sizes].sort((a, b) => a.size - b.size);
   // Two more, because the span's ends can lie within windows.
   const fits = sorted.find(
-    ({ size, kept }) => age <= kept && age / size + 2 <= MOST_WINDOWS && SPAN_SECONDS[span] / size <= MOST_POINTS,
+    ({ size, kept }) => age <= kept && age / size + 2 <= MOST_WINDOWS && SPAN_SECONDS[span] / size <= most,
   );
   const size = (fits ?? sorted.at(-1) ?? { size: 60 }).size;
   const step = size * 1_000;

@@ -19,7 +19,7 @@ export function IncidentDetail({ incident, onClose }: { incident: string; onClos
   );
   const found = data.value;
   return (
-    <section class="detail" aria-label="Incident">
+    <section class="incident-detail" aria-label="Incident">
       {problem.value && <Notice problem={problem.value} retry={reload} />}
       {found && (
         <>
@@ -173,7 +173,7 @@ function Posts({ found }: { found: WholeIncident }) {
   return (
     <section class="card">
       <h2>Posts that moved the value</h2>
-      <ul class="posts">
+      <ul class="entries">
         {found.examples.map((one) => (
           <li key={`${one.source} ${one.id}`}>
             <p>{one.text ? <Text>{one.text}</Text> : <span class="muted">The text is not kept.</span>}</p>
@@ -201,7 +201,7 @@ function Deliveries({ deliveries }: { deliveries: Delivery[] }) {
   return (
     <section class="card">
       <h2>Whom it was told</h2>
-      <ul class="posts">
+      <ul class="entries">
         {deliveries.map((one) => (
           <li key={`${one.event} ${one.channel}`}>
             <strong>{one.channel || "topic alerts"}</strong>, {one.event}: {one.state}

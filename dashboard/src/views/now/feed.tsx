@@ -39,6 +39,11 @@ export function Feed({ keyword, until, labels, label, filter, onFilter }: Props)
     <section class="card feed" aria-labelledby="feed-title">
       <header class="card-head">
         <h2 id="feed-title">{until === null ? "Live posts" : `Posts until ${when.format(until)}`}</h2>
+        {until === null && (
+          <button type="button" class="pause" aria-pressed={isPaused} onClick={() => feed.hold("button", !isPaused)}>
+            {isPaused ? "Resume" : "Pause"}
+          </button>
+        )}
         <div class="feed-controls">
           <select
             aria-label="Emotion"
@@ -58,11 +63,6 @@ export function Feed({ keyword, until, labels, label, filter, onFilter }: Props)
             value={filter}
             onChange={(text) => onFilter({ filter: text })}
           />
-          {until === null && (
-            <button type="button" class="pause" aria-pressed={isPaused} onClick={() => feed.hold("button", !isPaused)}>
-              {isPaused ? "Resume" : "Pause"}
-            </button>
-          )}
         </div>
       </header>
       {problem && <Notice problem={problem} retry={reload} />}

@@ -95,7 +95,10 @@ function Lag({ status, away }: Part) {
 function Gate({ status, away }: Part) {
   const { is_open, reason, why, problem } = status?.gate ?? {};
   const waits = status?.sink.posts;
-  const details = [reason, typeof waits === "number" ? `${count(waits)} posts wait` : null].filter(Boolean);
+  const details = [
+    reason,
+    typeof waits === "number" ? `${count(waits)} ${waits === 1 ? "post waits" : "posts wait"}` : null,
+  ].filter(Boolean);
   return (
     <Figure
       name="Gate to Postgres"

@@ -58,7 +58,7 @@ export function Trend({ shares, axis, size, name, measure, onMeasure }: Props) {
           type: "value",
           min: 0,
           // A share has no more than 100 %, where the axis would go on for the sake of its steps.
-          ...(isShare && { max: ({ max }: { max: number }) => (max > 0.8 ? 1 : null) }),
+          ...(isHigh && { max: 1, interval: 0.25 }),
           minInterval: isShare ? 0 : 1,
           splitNumber: 4,
           ...look,

@@ -1,1 +1,0 @@
-import{n as e,t}from"./index-8_73MlyQ.js";function n(){return t(e,{children:[t(`div`,{class:`lead`,children:t(`h1`,{tabIndex:-1,children:`Alerts`})}),t(`p`,{class:`headline`,children:`Open incidents with their reasons, their history, and the rules.`})]})}export{n as default};

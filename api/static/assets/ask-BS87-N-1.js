@@ -1,1 +1,0 @@
-import{n as e,t}from"./index-8_73MlyQ.js";function n(){return t(e,{children:[t(`div`,{class:`lead`,children:t(`h1`,{tabIndex:-1,children:`Ask`})}),t(`p`,{class:`headline`,children:`Ask about a keyword that nobody follows yet.`})]})}export{n as default};

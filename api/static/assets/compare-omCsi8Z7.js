@@ -1,1 +1,0 @@
-import{n as e,t}from"./index-8_73MlyQ.js";function n(){return t(e,{children:[t(`div`,{class:`lead`,children:t(`h1`,{tabIndex:-1,children:`Compare`})}),t(`p`,{class:`headline`,children:`Put up to six keywords side by side.`})]})}export{n as default};

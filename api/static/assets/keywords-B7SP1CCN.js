@@ -1,1 +1,0 @@
-import{n as e,t}from"./index-8_73MlyQ.js";function n(){return t(e,{children:[t(`div`,{class:`lead`,children:t(`h1`,{tabIndex:-1,children:`Keywords`})}),t(`p`,{class:`headline`,children:`Search keywords, and see which are frequent and which rise.`})]})}export{n as default};
