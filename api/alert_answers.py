@@ -18,9 +18,9 @@ from api.models.alerts import (
     AlertRule,
     StoredAlertRule,
 )
-from streams.alerts.backtest_result import Incident as PastIncident
-from streams.alerts.preview import Preview
-from streams.alerts.stored import Delivery, Incident, Mute, StoredRule
+from streams.alerts.backtest.preview import Preview
+from streams.alerts.backtest.result import Incident as PastIncident
+from streams.alerts.storage.stored import Delivery, Incident, Mute, StoredRule
 from streams.records import from_ms
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from api.models.query import PlotFormat, PlotKind
 from models.errors import OverloadedError
-from streams.alerts.stored import Incident
+from streams.alerts.storage.stored import Incident
 from streams.charts.alert_chart import alert_chart
 from streams.charts.emotion_bars import Bar, emotion_bars
 from streams.charts.emotion_pie import emotion_pie

@@ -25,10 +25,10 @@ from benchmarks.alerts.methods import MEASURES
 from benchmarks.alerts.streams import HISTORY_DAYS, LABELS, MONDAY_MS, Kind, make
 from connectors.local import LocalStack
 from connectors.postgres import find_migrations, migrate
-from streams.alerts.backtest import run
-from streams.alerts.engine import RevisedRule
-from streams.alerts.past_windows import past_windows
-from streams.alerts.rule import RobustZScore, Rule
+from streams.alerts.backtest.backtest import run
+from streams.alerts.backtest.past_windows import past_windows
+from streams.alerts.engine.engine import RevisedRule
+from streams.alerts.rules.rule import RobustZScore, Rule
 from streams.records import ALL_KEYWORDS, from_ms
 from streams.sink.migrations import migrations_folder
 

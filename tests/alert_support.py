@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.alerts.engine import Closed, Engine, Hour, Opened, Reading, RevisedRule, SeriesKey, SeriesState
-from streams.alerts.rule import Rule
+from streams.alerts.engine.engine import Closed, Engine, Hour, Opened, Reading, RevisedRule, SeriesKey, SeriesState
+from streams.alerts.rules.rule import Rule
 from streams.records import to_ms
 
 HOUR = 3_600_000

@@ -1,6 +1,7 @@
 """Alerts: rules, incidents, mutes and channels.
 
-A rule has the fields and limits of `streams.alerts.rule.Rule`, which this package may not import; a test compares them.
+A rule has the fields and limits of `streams.alerts.rules.rule.Rule`, which this package may not import. A test compares
+them.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from api.routes.alerts import checked_rule
 from api.writing import WritingRoute
 from models.errors import OverloadedError
 from streams.access.scopes import Scope
-from streams.alerts.preview import preview
+from streams.alerts.backtest.preview import preview
 from streams.errors import InputError
 
 # It writes nothing. But it costs much, so pages of other origins may not ask for it either.

@@ -30,12 +30,12 @@ from api.resources import Resources, Shared
 from api.responses import json_answer, problems
 from api.writing import WritingRoute, etag_of, has_revision, precondition
 from streams.access.scopes import Scope
-from streams.alerts import changes, store
-from streams.alerts.channels import read_channel_types
+from streams.alerts.delivery.channels import read_channel_types
 from streams.alerts.errors import RuleMissingError, TooManyError
-from streams.alerts.rule import Rule
-from streams.alerts.rule_problems import RuleProblem, Served, problems_of, served_problems
-from streams.alerts.store import alerts_connection
+from streams.alerts.rules.problems import RuleProblem, Served, problems_of, served_problems
+from streams.alerts.rules.rule import Rule
+from streams.alerts.storage import changes, store
+from streams.alerts.storage.store import alerts_connection
 from streams.classification.predictions import sentiment_head
 from streams.errors import SettingsError
 from streams.query.cached_engine import labels_of

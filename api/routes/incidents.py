@@ -19,9 +19,9 @@ from api.problems import ProblemError
 from api.resources import Shared
 from api.responses import json_answer, problems
 from streams.access.scopes import Scope
-from streams.alerts import store
-from streams.alerts.store import alerts_connection
-from streams.alerts.stored import IncidentFilter
+from streams.alerts.storage import store
+from streams.alerts.storage.store import alerts_connection
+from streams.alerts.storage.stored import IncidentFilter
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"], route_class=needing(Scope.READ))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.alerts.comparators import Alarm, prometheus, share_of, usual_limit, volume_of
 from benchmarks.alerts.folding import fold
 from benchmarks.alerts.streams import WATCHED, Floats, Stream
-from streams.alerts.rule import Change, Condition, EmotionShare, Measure, RobustZScore, Rule, Threshold, Volume
+from streams.alerts.rules.rule import Change, Condition, EmotionShare, Measure, RobustZScore, Rule, Threshold, Volume
 
 MIN_POSTS = 20
 """Windows with fewer posts are no data for a share, for all methods."""

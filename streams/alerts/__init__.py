@@ -1,14 +1,12 @@
 """Alerts: rules over the emotion windows, the incidents that they find, and the delivery of both.
 
-rule        what a rule is
-measure     readings of windows, and the value that a rule measures
-condition   the limits of a condition, given what is usual
-baseline    which hours tell what is usual, and what they tell
-statistics  intervals, robust spreads, and log-odds
-series      the state of one series, and its decisions
-size_index  the rules by window size and keyword, and what is known of their series
-engine      all series: which windows they need, and what they decide
-evidence    the words and the posts that moved a value
-words       the words of a text, in any language
-summary     sentences that say what happened
+rules        what a rule is, and the rules file
+engine       decides from windows and rules which incidents begin and end
+storage      rules, mutes, incidents and deliveries in Postgres
+explanation  the words and the posts that moved the value of an incident
+evaluation   the live evaluation of the windows topic
+delivery     tells channels and the topic `alerts` of incidents
+backtest     what rules would have found in the history
+run          the role `alerts`: evaluation and delivery in one process
+manage       what the command line does with rules, incidents and mutes
 """

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from connectors.postgres_pool import AsyncConnection, PostgresPool
-from streams.alerts import sql, store
-from streams.alerts.channels import read_channel_types
-from streams.alerts.rule import EmotionShare, Rule, SentimentShare
-from streams.alerts.rule_problems import Served
-from streams.alerts.rules_file import read_rules
+from streams.alerts.delivery.channels import read_channel_types
+from streams.alerts.rules.file import read_rules
+from streams.alerts.rules.problems import Served
+from streams.alerts.rules.rule import EmotionShare, Rule, SentimentShare
+from streams.alerts.storage import sql, store
 from streams.settings import Settings
 
 T = TypeVar("T")

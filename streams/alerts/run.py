@@ -18,14 +18,14 @@ from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.lease import GroupLease
 from connectors.postgres_pool import PostgresPool
-from streams.alerts.channels import Channel, read_channels, secrets_of
-from streams.alerts.deliver import open_deliverer
-from streams.alerts.delivery_metrics import DeliveryMetrics
-from streams.alerts.evaluator import Evaluator, wait_for
-from streams.alerts.metrics import AlertMetrics
-from streams.alerts.outbox import backlog
-from streams.alerts.store import alerts_connection
-from streams.alerts.tables import AlertTables
+from streams.alerts.delivery.channels import Channel, read_channels, secrets_of
+from streams.alerts.delivery.deliver import open_deliverer
+from streams.alerts.delivery.metrics import DeliveryMetrics
+from streams.alerts.delivery.outbox import backlog
+from streams.alerts.evaluation.evaluator import Evaluator, wait_for
+from streams.alerts.evaluation.metrics import AlertMetrics
+from streams.alerts.evaluation.tables import AlertTables
+from streams.alerts.storage.store import alerts_connection
 from streams.connections import kafka_config
 from streams.errors import TopologyError
 from streams.process.status_web import StatusWeb

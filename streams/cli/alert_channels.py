@@ -18,7 +18,7 @@ from streams.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from connectors.notify.outcome import Outcome
-    from streams.alerts.channels import Channel
+    from streams.alerts.delivery.channels import Channel
     from streams.settings import Settings
 
 
@@ -82,7 +82,7 @@ def send_test(*, channel: str, as_json: bool) -> None:
 
 
 def _channels(settings: Settings) -> dict[str, Channel]:
-    from streams.alerts.channels import read_channels, secrets_of  # noqa: PLC0415 - for this command only
+    from streams.alerts.delivery.channels import read_channels, secrets_of  # noqa: PLC0415 - for this command only
 
     channels = read_channels(settings.alert_channels)
     remember_secrets(secrets_of(channels))
@@ -90,8 +90,8 @@ def _channels(settings: Settings) -> dict[str, Channel]:
 
 
 async def _send(settings: Settings, name: str, channel: Channel) -> Outcome:
-    from streams.alerts.senders import sender_of  # noqa: PLC0415 - loads client libraries
-    from streams.alerts.trial import trial_message  # noqa: PLC0415 - loads matplotlib
+    from streams.alerts.delivery.senders import sender_of  # noqa: PLC0415 - loads client libraries
+    from streams.alerts.delivery.trial import trial_message  # noqa: PLC0415 - loads matplotlib
 
     has_picture = getattr(channel, "picture", False)
     message = trial_message(name, Timestamp.now(UTC), public_url=settings.public_url, has_picture=has_picture)

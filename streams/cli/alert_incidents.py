@@ -15,7 +15,7 @@ from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable, printable_json, quiet_pipe
 
 if TYPE_CHECKING:
-    from streams.alerts.stored import Delivery, Incident
+    from streams.alerts.storage.stored import Delivery, Incident
 
 _WORDS = 12
 """The most words that are shown of an incident."""
@@ -48,8 +48,8 @@ def list_incidents(
       emostream alerts list --keyword coffee --json
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from streams.alerts.manage import with_connection  # noqa: PLC0415 - loads the client library
-    from streams.alerts.store import read_incidents  # noqa: PLC0415
-    from streams.alerts.stored import IncidentFilter  # noqa: PLC0415
+    from streams.alerts.storage.store import read_incidents  # noqa: PLC0415
+    from streams.alerts.storage.stored import IncidentFilter  # noqa: PLC0415
 
     start = None if since is None else datetime.now(UTC) - since
     wanted = IncidentFilter(rule=rule, keyword=keyword, open=True if only_open else None, since=start)
@@ -75,8 +75,8 @@ def show(*, incident: str, as_json: bool) -> None:
     Example:
       emostream alerts show 'brand-anger|coffee|300|2026-03-01T12:00:00.000Z'
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    from streams.alerts import store  # noqa: PLC0415 - loads the client library
     from streams.alerts.manage import with_connection  # noqa: PLC0415
+    from streams.alerts.storage import store  # noqa: PLC0415 - loads the client library
     from streams.errors import InputError  # noqa: PLC0415
 
     if any("\ud800" <= character <= "\udfff" for character in incident):

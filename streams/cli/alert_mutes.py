@@ -16,7 +16,7 @@ from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.wording import counted
 
 if TYPE_CHECKING:
-    from streams.alerts.stored import Mute
+    from streams.alerts.storage.stored import Mute
 
 _RULE = click.argument("rule", required=False, type=RuleIdType())
 _KEYWORD = click.option("--keyword", type=KeywordType(), metavar="K", help="Only this keyword; * for all posts.")
@@ -39,8 +39,8 @@ def mute(*, rule: str | None, keyword: str | None, span: timedelta, reason: str)
       emostream alerts mute --keyword coffee --for 7d
       emostream alerts mute sudden-volume --keyword coffee --for 30m
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    from streams.alerts import changes  # noqa: PLC0415 - loads the client library
     from streams.alerts.manage import with_connection  # noqa: PLC0415
+    from streams.alerts.storage import changes  # noqa: PLC0415 - loads the client library
     from streams.errors import InputError  # noqa: PLC0415
 
     _check(rule, keyword)
@@ -68,7 +68,7 @@ def unmute(*, rule: str | None, keyword: str | None) -> None:
       emostream alerts unmute --keyword coffee
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from streams.alerts.manage import with_connection  # noqa: PLC0415 - loads the client library
-    from streams.alerts.store import end_mutes  # noqa: PLC0415
+    from streams.alerts.storage.store import end_mutes  # noqa: PLC0415
     from streams.errors import InputError  # noqa: PLC0415
 
     _check(rule, keyword)
@@ -90,7 +90,7 @@ def mutes(*, as_json: bool) -> None:
       emostream alerts mutes
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from streams.alerts.manage import with_connection  # noqa: PLC0415 - loads the client library
-    from streams.alerts.store import read_mutes  # noqa: PLC0415
+    from streams.alerts.storage.store import read_mutes  # noqa: PLC0415
 
     found = with_connection(read_settings(), "reading the mutes", read_mutes)
     with quiet_pipe():

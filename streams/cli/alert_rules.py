@@ -17,7 +17,7 @@ from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.wording import counted
 
 if TYPE_CHECKING:
-    from streams.alerts.stored import StoredRule
+    from streams.alerts.storage.stored import StoredRule
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
 _IDS = click.argument("ids", nargs=-1, required=True, type=RuleIdType(), metavar="ID...")
@@ -72,7 +72,7 @@ def show(*, ids: tuple[str, ...]) -> None:
       emostream alerts rules show > alerts.toml
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from streams.alerts.errors import RuleMissingError  # noqa: PLC0415 - loads the client library
-    from streams.alerts.rules_file import to_toml  # noqa: PLC0415
+    from streams.alerts.rules.file import to_toml  # noqa: PLC0415
 
     found = {one.rule.id: one.rule for one in _read()}
     if missing := [id_ for id_ in ids if id_ not in found]:
@@ -126,8 +126,8 @@ def remove(*, ids: tuple[str, ...]) -> None:
     Example:
       emostream alerts rules remove brand-anger
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    from streams.alerts import changes  # noqa: PLC0415 - loads the client library
     from streams.alerts.manage import with_connection  # noqa: PLC0415
+    from streams.alerts.storage import changes  # noqa: PLC0415 - loads the client library
 
     with_connection(read_settings(), "removing rules", lambda connection: changes.remove_rules(connection, ids))
     click.echo(f"removed {counted(len(set(ids)), 'rule')}")
@@ -159,7 +159,7 @@ def disable(*, ids: tuple[str, ...]) -> None:
 
 def _read() -> list[StoredRule]:
     from streams.alerts.manage import with_connection  # noqa: PLC0415 - loads the client library
-    from streams.alerts.store import read_rules  # noqa: PLC0415
+    from streams.alerts.storage.store import read_rules  # noqa: PLC0415
 
     found, unreadable = with_connection(read_settings(), "reading the rules", read_rules)
     for one in unreadable:
@@ -168,7 +168,8 @@ def _read() -> list[StoredRule]:
 
 
 def _apply(file: Path, *, prune: bool, only_new: bool) -> None:
-    from streams.alerts import changes, manage  # noqa: PLC0415 - loads the client library
+    from streams.alerts import manage  # noqa: PLC0415 - loads the client library
+    from streams.alerts.storage import changes  # noqa: PLC0415 - loads the client library
 
     settings = read_settings()
     given = manage.rules_of(settings, file)
@@ -187,8 +188,8 @@ def _apply(file: Path, *, prune: bool, only_new: bool) -> None:
 
 
 def _enable(ids: Sequence[str], *, enabled: bool) -> None:
-    from streams.alerts import changes  # noqa: PLC0415 - loads the client library
     from streams.alerts.manage import with_connection  # noqa: PLC0415
+    from streams.alerts.storage import changes  # noqa: PLC0415 - loads the client library
 
     with_connection(
         read_settings(),

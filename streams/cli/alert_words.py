@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from streams.alerts.rule import EACH_KEYWORD, Change, EmotionShare, Rule, SentimentShare, Threshold
+from streams.alerts.rules.rule import EACH_KEYWORD, Change, EmotionShare, Rule, SentimentShare, Threshold
 from streams.cli.output import printable, printable_name
 from streams.records import ALL_KEYWORDS
 from streams.records.values import MAX_KEYWORD_CHARS

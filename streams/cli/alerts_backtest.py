@@ -21,8 +21,8 @@ from streams.window_sizes import format_duration
 from streams.wording import counted
 
 if TYPE_CHECKING:
-    from streams.alerts.backtest_result import Incident, Result, RuleResult
-    from streams.alerts.engine import RevisedRule
+    from streams.alerts.backtest.result import Incident, Result, RuleResult
+    from streams.alerts.engine.engine import RevisedRule
     from streams.settings import Settings
 
 _ISOLATES = {0x2068: None, 0x2069: None}
@@ -88,8 +88,8 @@ def backtest(
     if onset is not None and not since <= onset < until:
         raise click.UsageError("--onset must be in the time from --from to --to")
     settings = read_settings()
-    from streams.alerts.backtest import run  # noqa: PLC0415 - loads the client library
-    from streams.alerts.past_windows import past_windows  # noqa: PLC0415
+    from streams.alerts.backtest.backtest import run  # noqa: PLC0415 - loads the client library
+    from streams.alerts.backtest.past_windows import past_windows  # noqa: PLC0415
 
     rules = _rules(settings, rules_file)
     if not any(one.rule.enabled for one in rules):
@@ -107,10 +107,10 @@ def backtest(
 
 def _rules(settings: Settings, file: Path | None) -> list[RevisedRule]:
     """Returns the rules of a file, or those that are stored."""
-    from streams.alerts.engine import RevisedRule  # noqa: PLC0415 - takes time
+    from streams.alerts.engine.engine import RevisedRule  # noqa: PLC0415 - takes time
     from streams.alerts.manage import with_connection  # noqa: PLC0415 - loads the client library
-    from streams.alerts.rules_file import read_rules as read_file  # noqa: PLC0415
-    from streams.alerts.store import read_rules  # noqa: PLC0415
+    from streams.alerts.rules.file import read_rules as read_file  # noqa: PLC0415
+    from streams.alerts.storage.store import read_rules  # noqa: PLC0415
 
     if file is not None:
         return [RevisedRule(rule, 0) for rule in read_file(file)]

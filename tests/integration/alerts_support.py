@@ -11,11 +11,11 @@ import psycopg
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.postgres_pool import PostgresPool
-from streams.alerts.evaluator import Evaluator
-from streams.alerts.metrics import AlertMetrics
-from streams.alerts.rule import Rule
-from streams.alerts.store import add_rule
-from streams.alerts.tables import AlertTables
+from streams.alerts.evaluation.evaluator import Evaluator
+from streams.alerts.evaluation.metrics import AlertMetrics
+from streams.alerts.evaluation.tables import AlertTables
+from streams.alerts.rules.rule import Rule
+from streams.alerts.storage.store import add_rule
 from streams.query.windows import KeywordWindows
 from streams.records import EmotionWindow, LabelStats, from_ms
 from streams.settings import Settings

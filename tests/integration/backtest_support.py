@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 
 from benchmarks.alerts.streams import LABELS, MONDAY_MS, Kind, Stream, make
-from streams.alerts.deciding import Deciding
-from streams.alerts.engine import Closed, Hour, Opened
-from streams.alerts.held import Place
-from streams.alerts.measure import Reading
-from streams.alerts.metrics import AlertMetrics
-from streams.alerts.rule import Rule
-from streams.alerts.stored import StoredRule
+from streams.alerts.engine.engine import Closed, Hour, Opened
+from streams.alerts.engine.measure import Reading
+from streams.alerts.evaluation.deciding import Deciding
+from streams.alerts.evaluation.held import Place
+from streams.alerts.evaluation.metrics import AlertMetrics
+from streams.alerts.rules.rule import Rule
+from streams.alerts.storage.stored import StoredRule
 from streams.records import ALL_KEYWORDS, EmotionWindow, LabelStats, SentimentStats, from_ms
 
 DAY_MS = 86_400_000

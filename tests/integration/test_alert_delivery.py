@@ -18,11 +18,11 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
-from streams.alerts.channels import read_channels, secrets_of
-from streams.alerts.deliver import Deliverer, Pace, open_deliverer
-from streams.alerts.delivery_metrics import DeliveryMetrics
-from streams.alerts.retries import Retries
-from streams.alerts.stored import Incident
+from streams.alerts.delivery.channels import read_channels, secrets_of
+from streams.alerts.delivery.deliver import Deliverer, Pace, open_deliverer
+from streams.alerts.delivery.metrics import DeliveryMetrics
+from streams.alerts.delivery.retries import Retries
+from streams.alerts.storage.stored import Incident
 from streams.records import AlertReason, AlertRecord, AlertWord
 from streams.redact import RedactingFilter, remember_secrets
 from streams.setting_types import Address

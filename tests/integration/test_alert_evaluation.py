@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.redis import connect
-from streams.alerts.metrics import AlertMetrics
-from streams.alerts.store import add_mute, delete_rule, replace_rule
+from streams.alerts.evaluation.metrics import AlertMetrics
+from streams.alerts.storage.store import add_mute, delete_rule, replace_rule
 from streams.connections import kafka_config
 from streams.ops.init import init_topics
 from streams.settings import Settings
@@ -117,7 +117,7 @@ async def test_a_provisional_window_opens_an_incident_of_a_growing_volume_at_onc
 async def test_a_rule_that_changes_ends_its_incident(
     settings: Settings, producer: ConfirmedProducer, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.alerts.evaluator.RULES_S", 0.1)
+    monkeypatch.setattr("streams.alerts.evaluation.evaluator.RULES_S", 0.1)
     await store_rules(settings, rule())
     async with evaluating(settings):
         publish(settings, producer, minutes({0: 5, 1: 20}))
@@ -234,7 +234,7 @@ async def test_a_replay_from_the_beginning_finds_the_same_incidents_and_tells_no
 async def test_a_topic_that_was_made_again_is_read_from_its_beginning(
     settings: Settings, producer: ConfirmedProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.alerts.evaluator.RULES_S", 0.1)
+    monkeypatch.setattr("streams.alerts.evaluation.evaluator.RULES_S", 0.1)
     await store_rules(settings, rule())
     async with evaluating(settings):
         publish(settings, producer, minutes({1: 20, 2: 20}))

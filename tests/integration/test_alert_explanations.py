@@ -9,8 +9,8 @@ from datetime import UTC, timedelta
 from msgspec.structs import replace
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
-from streams.alerts.explain import Bounds, KafkaExplainer
-from streams.alerts.stored import Incident
+from streams.alerts.explanation.explain import Bounds, KafkaExplainer
+from streams.alerts.storage.stored import Incident
 from streams.connections import kafka_config, scan_group
 from streams.records import Timestamp, to_ms
 from streams.settings import Settings

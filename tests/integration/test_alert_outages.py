@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
-from streams.alerts.metrics import AlertMetrics
+from streams.alerts.evaluation.metrics import AlertMetrics
 from streams.settings import Settings, load_settings
 from tests.integration.alerts_support import (
     FAST,
@@ -111,8 +111,8 @@ async def test_windows_that_kafka_has_deleted_are_counted_and_passed_over(
 async def test_a_backlog_is_read_in_slices_and_decided_as_it_would_have_been(
     settings: Settings, producer: ConfirmedProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.alerts.intake.SLICE_RECORDS", 10)
-    monkeypatch.setattr("streams.alerts.intake.SLICE_MS", 250)
+    monkeypatch.setattr("streams.alerts.evaluation.intake.SLICE_RECORDS", 10)
+    monkeypatch.setattr("streams.alerts.evaluation.intake.SLICE_MS", 250)
     await store_rules(settings, rule(keywords=["coffee", "rain"], for_windows=2))
     for minute in range(40):
         loud = minute % 8 in {3, 4, 5}

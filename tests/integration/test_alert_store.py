@@ -10,12 +10,12 @@ import pytest
 
 from connectors.errors import PositionMismatchError, RejectedError
 from connectors.postgres_pool import AsyncConnection, PostgresPool
-from streams.alerts import outbox
-from streams.alerts.engine import Closed, Opened, SeriesKey, SeriesState
+from streams.alerts.delivery import outbox
+from streams.alerts.engine.engine import Closed, Opened, SeriesKey, SeriesState
 from streams.alerts.errors import RuleExistsError, RuleMissingError, RuleRevisionError
-from streams.alerts.progress import Decisions, Progress
-from streams.alerts.rule import Rule
-from streams.alerts.store import (
+from streams.alerts.evaluation.progress import Decisions, Progress
+from streams.alerts.rules.rule import Rule
+from streams.alerts.storage.store import (
     add_mute,
     add_rule,
     alerts_connection,
@@ -30,7 +30,7 @@ from streams.alerts.store import (
     read_rules,
     replace_rule,
 )
-from streams.alerts.stored import IncidentFilter
+from streams.alerts.storage.stored import IncidentFilter
 from streams.records import AlertReason, AlertWord
 from tests.helpers import NOON_MS
 from tests.integration.alerts_support import CHANNELS, MINUTE, rule

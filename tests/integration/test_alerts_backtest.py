@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from benchmarks.alerts.streams import Kind, make
-from streams.alerts.backtest import run as backtest
-from streams.alerts.engine import RevisedRule
-from streams.alerts.past_windows import past_windows
-from streams.alerts.rule import Rule
+from streams.alerts.backtest.backtest import run as backtest
+from streams.alerts.backtest.past_windows import past_windows
+from streams.alerts.engine.engine import RevisedRule
+from streams.alerts.rules.rule import Rule
 from streams.cli import cli
 from streams.errors import InputError, SettingsError
 from streams.records import EmotionWindow, from_ms

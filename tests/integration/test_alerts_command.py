@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from connectors.errors import RejectedError
-from streams.alerts import changes
 from streams.alerts.errors import RuleExistsError, RuleMissingError, TooManyError
+from streams.alerts.storage import changes
 from streams.cli import cli
 from streams.errors import InputError, SettingsError
 from tests.integration.access_support import execute

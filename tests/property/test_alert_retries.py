@@ -7,8 +7,8 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.alerts.delivery.retries import RateLimit, Retries
 from streams.alerts.isolation import balanced, isolated, without_mentions
-from streams.alerts.retries import RateLimit, Retries
 
 SECONDS = st.floats(0, 1e6)
 

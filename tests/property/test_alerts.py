@@ -9,13 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.alerts.baseline import HOUR_MS, UsualShare, UsualVolume, hours_for, usual
-from streams.alerts.engine import Closed, Hour, Opened, Reading
-from streams.alerts.evidence import Evidence
-from streams.alerts.measure import Measured
-from streams.alerts.rule import EmotionShare, Rule, Volume
-from streams.alerts.statistics import count_at, count_scale, log_odds, poisson_interval, share_at, share_scale, wilson
-from streams.alerts.words import words_of
+from streams.alerts.engine.baseline import HOUR_MS, UsualShare, UsualVolume, hours_for, usual
+from streams.alerts.engine.engine import Closed, Hour, Opened, Reading
+from streams.alerts.engine.measure import Measured
+from streams.alerts.engine.statistics import (
+    count_at,
+    count_scale,
+    log_odds,
+    poisson_interval,
+    share_at,
+    share_scale,
+    wilson,
+)
+from streams.alerts.explanation.evidence import Evidence
+from streams.alerts.explanation.words import words_of
+from streams.alerts.rules.rule import EmotionShare, Rule, Volume
 from tests.alert_support import ANGER, MINUTE, T0, VOLUME, Evaluation, rule
 
 HISTORY = [Hour(T0 - hour * HOUR_MS, 600, {"anger": 60, "joy": 540}, {}) for hour in range(1, 29 * 24)]

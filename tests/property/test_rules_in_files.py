@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.incident_place import parse_place, place_of
-from streams.alerts.rule import Rule
-from streams.alerts.rules_file import parse_rules, to_toml
+from streams.alerts.rules.file import parse_rules, to_toml
+from streams.alerts.rules.rule import Rule
 from streams.records import EARLIEST
 
 characters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.notify.outcome import TryAgain
-from streams.alerts.channels import (
+from streams.alerts.delivery.channels import (
     AppriseChannel,
     EmailChannel,
     SlackChannel,
@@ -15,7 +15,7 @@ from streams.alerts.channels import (
     read_channels,
     secrets_of,
 )
-from streams.alerts.senders import _InThread, sender_of
+from streams.alerts.delivery.senders import _InThread, sender_of
 from streams.errors import SettingsError
 from streams.redact import redact, remember_secrets
 from tests.unit.receivers import Answer, http_receiver

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from streams.alerts.baseline import UsualShare, UsualVolume
-from streams.alerts.condition import Verdict, is_monotone, judge
-from streams.alerts.measure import Measured, Reading, interval, measured
-from streams.alerts.rule import EmotionShare, SentimentShare, Volume
+from streams.alerts.engine.baseline import UsualShare, UsualVolume
+from streams.alerts.engine.condition import Verdict, is_monotone, judge
+from streams.alerts.engine.measure import Measured, Reading, interval, measured
+from streams.alerts.rules.rule import EmotionShare, SentimentShare, Volume
 from tests.alert_support import ANGER, T0, VOLUME, rule
 
 F, B, C = Verdict.FULFILS, Verdict.BETWEEN, Verdict.CLEARS

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from connectors.notify.signature import signature
-from streams.alerts.channels import read_channels
-from streams.alerts.retries import Retries
+from streams.alerts.delivery.channels import read_channels
+from streams.alerts.delivery.retries import Retries
 from tests.doc_pages import ROOT, blocks, python_snippets
 
 PAGE = ROOT / "docs/how-to/alert-channels.md"

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from streams.alerts.baseline import HOUR_MS, MIN_HOURS, hours_for, usual
-from streams.alerts.engine import Closed, Engine, Hour, Opened, Reading, RevisedRule, SeriesKey
-from streams.alerts.rule import MAX_COMPARED_S, Volume
+from streams.alerts.engine.baseline import HOUR_MS, MIN_HOURS, hours_for, usual
+from streams.alerts.engine.engine import Closed, Engine, Hour, Opened, Reading, RevisedRule, SeriesKey
+from streams.alerts.rules.rule import MAX_COMPARED_S, Volume
 from streams.records import to_ms
 from tests.alert_support import ANGER, DAY, HOUR, MINUTE, T0, Evaluation, anger, brief, minutes, rule, volume
 

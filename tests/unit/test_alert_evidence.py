@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from streams.alerts import evidence as evidence_module
-from streams.alerts.evidence import Evidence, Sameness
-from streams.alerts.rule import EmotionShare, SentimentShare, Volume
-from streams.alerts.summary import closing, concentration, isolated, opening
-from streams.alerts.words import MAX_WORD_CHARS, words_of
+from streams.alerts.engine.summary import closing, opening
+from streams.alerts.explanation import evidence as evidence_module
+from streams.alerts.explanation.evidence import Evidence, Sameness, concentration
+from streams.alerts.explanation.words import MAX_WORD_CHARS, words_of
+from streams.alerts.rules.rule import EmotionShare, SentimentShare, Volume
 from streams.records import AlertReason, ClassifiedPost, ModelRef, Origin, Sentiment, from_ms
 from tests.alert_support import ANGER, T0, rule
 
@@ -270,6 +270,6 @@ def test_how_it_ended_in_a_sentence(because: str, value: float | None, sentence:
 
 @pytest.mark.parametrize("text", ["\u202eevil\u202c", "\u2066left open", "two\nlines", "קפה", "\u2069\u2069out"])
 def test_a_keyword_cannot_leave_its_isolate(text: str) -> None:
-    shown = isolated(text)
+    shown = closing(SHARE_ABOVE, text, "cleared", None).rpartition(" about ")[2].removesuffix(" is back")
     assert (shown[0], shown[-1]) == ("\u2068", "\u2069")
     assert not {*shown[1:-1]} & {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\n"}

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.alerts.held import HeldWindows, Place, Provisional, Span
-from streams.alerts.measure import Reading
+from streams.alerts.engine.measure import Reading
+from streams.alerts.evaluation.held import HeldWindows, Place, Provisional, Span
 
 HOLD = 1_000
 MINUTE = 60_000

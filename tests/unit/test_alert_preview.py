@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from streams.alerts import preview as module
-from streams.alerts.rule import Rule
+from streams.alerts.backtest import preview as module
+from streams.alerts.rules.rule import Rule
 from streams.errors import DeadlineExceededError
 
 RULE = Rule.model_validate(

@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from api.models.alerts import AlertRule
-from streams.alerts.rule import Rule
-from streams.alerts.rule_problems import RuleProblem, Served, problems_of, served_problems
-from streams.alerts.rules_file import MAX_FILE_BYTES, parse_rules, read_rules
+from streams.alerts.rules.file import MAX_FILE_BYTES, parse_rules, read_rules
+from streams.alerts.rules.problems import RuleProblem, Served, problems_of, served_problems
+from streams.alerts.rules.rule import Rule
 from streams.errors import SettingsError
 
 RULE = """

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from streams.alerts.engine import Opened
-from streams.alerts.series import MAX_GAP_WINDOWS, NO_DATA_HOURS, NO_DATA_WINDOWS
+from streams.alerts.engine.engine import Opened
+from streams.alerts.engine.series import MAX_GAP_WINDOWS, NO_DATA_HOURS, NO_DATA_WINDOWS
 from tests.alert_support import ANGER, DAY, HOUR, MINUTE, T0, Evaluation, anger, brief, minutes, rule, volume
 
 ABOVE_10 = {"type": "threshold", "limit": 10, "clear": 5}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from streams.alerts.statistics import (
+from streams.alerts.engine.statistics import (
     count_at,
     count_scale,
     log_odds,

@@ -8,12 +8,12 @@ import pytest
 
 from connectors.notify.http import _slack_escaped
 from connectors.notify.mail import Mail
+from streams.alerts.delivery.texts import key_of, link_of, message_of, subject
+from streams.alerts.delivery.trial import trial_message
+from streams.alerts.engine.summary import opening
 from streams.alerts.isolation import FSI, PDI, balanced, isolated, one_line, without_mentions
-from streams.alerts.rule import Rule
-from streams.alerts.stored import TOPIC_CHANNEL
-from streams.alerts.summary import opening
-from streams.alerts.texts import key_of, link_of, message_of, subject
-from streams.alerts.trial import trial_message
+from streams.alerts.rules.rule import Rule
+from streams.alerts.storage.stored import TOPIC_CHANNEL
 from streams.records import AlertPost, AlertRecord, AlertWord, Timestamp
 from tests.unit.alert_support import BEGAN, reason, record
 

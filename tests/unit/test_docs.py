@@ -17,8 +17,8 @@ from api.metrics import ApiMetrics
 from models.serving.metrics import BatchMetrics
 from streams import __version__
 from streams.access.metrics import AccessMetrics
-from streams.alerts.delivery_metrics import DeliveryMetrics
-from streams.alerts.metrics import AlertMetrics
+from streams.alerts.delivery.metrics import DeliveryMetrics
+from streams.alerts.evaluation.metrics import AlertMetrics
 from streams.cli import cli
 from streams.ingest.sources.metrics import IngestMetrics
 from streams.metrics import Metrics

@@ -1,0 +1,1 @@
+"""Why the value of an incident moved: the words and the posts of its time."""

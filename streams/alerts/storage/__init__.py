@@ -1,0 +1,1 @@
+"""Rules, mutes, incidents and deliveries in Postgres."""
