@@ -122,7 +122,7 @@ def decided_live(rules: Sequence[Rule], windows: Iterable[EmotionWindow]) -> lis
 
     async def decide() -> list[Opened | Closed]:
         deciding = Deciding(
-            [StoredRule(rule, 0, from_ms(0), None) for rule in rules],
+            [StoredRule(rule, 0, from_ms(0)) for rule in rules],
             {},
             {},
             tables=tables,

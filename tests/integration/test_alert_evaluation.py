@@ -12,7 +12,8 @@ from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.redis import connect
 from streams.alerts.evaluation.metrics import AlertMetrics
-from streams.alerts.storage.store import add_mute, delete_rule, replace_rule
+from streams.alerts.storage.changes import remove_rule
+from streams.alerts.storage.store import add_mute, replace_rule
 from streams.connections import kafka_config
 from streams.ops.init import init_topics
 from streams.settings import Settings
@@ -124,10 +125,10 @@ async def test_a_rule_that_changes_ends_its_incident(
         await decided(settings, 1)
         async with pool(settings) as opened, opened.connection("changing a rule") as connection:
             if change == "deleted":
-                await delete_rule(connection, "r1")
+                await remove_rule(connection, "r1")
             else:
                 changed = {"enabled": False} if change == "disabled" else {"name": "another name"}
-                await replace_rule(connection, rule(**changed), 1)
+                await replace_rule(connection, rule(**changed))
         await until(lambda: incidents(settings)[KEY][1] is not None, what="the incident does not end")
     assert incidents(settings)[KEY][2] == "the rule was changed"
     assert [event for _, event, _ in told(settings)] == ["opened"] * 3 + ["closed"] * 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from api.incident_place import parse_place, place_of
 from streams.alerts.rules.file import parse_rules, to_toml
-from streams.alerts.rules.rule import Rule
+from streams.alerts.rules.rule import MAX_COMPARED_S, Rule
 from streams.records import EARLIEST
 
 characters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
@@ -45,7 +45,7 @@ def rules(draw: st.DrawFn) -> Rule:
             "id": draw(st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)),
             "name": draw(texts),
             "keywords": keywords,
-            "window_s": draw(st.integers(1, 31 * 86_400)),
+            "window_s": draw(st.integers(1, 31 * 86_400 if "limit" in condition else MAX_COMPARED_S)),
             "measure": measure,
             "condition": condition,
             "cooldown_s": draw(st.integers(0, 31 * 86_400)),

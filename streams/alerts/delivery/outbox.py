@@ -60,11 +60,6 @@ async def fail_others(connection: AsyncConnection, known: Collection[str], error
     return [channel for (channel,) in rows]
 
 
-async def retry_failed(connection: AsyncConnection, incident: str) -> int:
-    """Make the failed deliveries of an incident due once more, and return how many there are."""
-    return (await connection.execute(sql.RETRY_FAILED, {"incident": incident})).rowcount
-
-
 async def backlog(connection: AsyncConnection) -> Backlog:
     """Returns how many deliveries wait or have failed."""
     [row] = await fetch_all(connection, sql.BACKLOG)

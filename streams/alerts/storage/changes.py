@@ -174,7 +174,7 @@ async def _put(connection: AsyncConnection, rule: Rule, revision: int) -> Stored
 
 async def _remove(connection: AsyncConnection, id_: str) -> None:
     # The rule itself is not read: one that this version cannot read may be removed too.
-    await connection.execute(sql.DELETE_RULE, {"id": id_, "revision": None})
+    await connection.execute(sql.DELETE_RULE, {"id": id_})
 
 
 async def _check_number(connection: AsyncConnection) -> None:

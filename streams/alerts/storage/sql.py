@@ -11,8 +11,7 @@ LOCK_CHANGES = "SELECT pg_advisory_xact_lock(hashtextextended('emostream alert c
 
 # Rules
 
-RULE_COLUMNS = "id, revision, rule, changed_at, deleted_at"
-"""In the order of the fields of `StoredRule`."""
+RULE_COLUMNS = "id, revision, rule, changed_at"
 
 RULES = f"SELECT {RULE_COLUMNS} FROM alert_rules WHERE deleted_at IS NULL ORDER BY id"
 
@@ -34,14 +33,13 @@ REPLACE_RULE = f"""
         revision = CASE WHEN rule = %(rule)s::jsonb THEN revision ELSE revision + 1 END,
         changed_at = CASE WHEN rule = %(rule)s::jsonb THEN changed_at ELSE now() END,
         rule = %(rule)s::jsonb
-    WHERE id = %(id)s AND deleted_at IS NULL AND (%(revision)s::bigint IS NULL OR revision = %(revision)s)
+    WHERE id = %(id)s AND deleted_at IS NULL
     RETURNING {RULE_COLUMNS}
 """
 
-DELETE_RULE = f"""
+DELETE_RULE = """
     UPDATE alert_rules SET revision = revision + 1, changed_at = now(), deleted_at = now()
-    WHERE id = %(id)s AND deleted_at IS NULL AND (%(revision)s::bigint IS NULL OR revision = %(revision)s)
-    RETURNING {RULE_COLUMNS}
+    WHERE id = %(id)s AND deleted_at IS NULL
 """
 
 RULE_REVISION = "SELECT revision FROM alert_rules WHERE id = %(id)s AND deleted_at IS NULL"
@@ -254,11 +252,6 @@ DUE_CHANNELS = "SELECT DISTINCT channel FROM alert_outbox WHERE state = 'waiting
 FAIL_OTHERS = """
     UPDATE alert_outbox SET state = 'failed', last_error = %(error)s
     WHERE state = 'waiting' AND channel <> ALL (%(known)s::text[]) RETURNING channel
-"""
-
-RETRY_FAILED = """
-    UPDATE alert_outbox SET state = 'waiting', due_at = now()
-    WHERE state = 'failed' AND incident = %(incident)s
 """
 
 BACKLOG = """

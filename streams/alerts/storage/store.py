@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from connectors.errors import RejectedError
 from connectors.postgres_pool import AsyncConnection, PostgresPool
-from streams.alerts.errors import RuleExistsError, RuleMissingError, RuleRevisionError
+from streams.alerts.errors import RuleExistsError, RuleMissingError
 from streams.alerts.rules.rule import Rule
 from streams.alerts.storage import sql
 from streams.alerts.storage.stored import Delivery, Incident, IncidentFilter, Mute, StoredRule, UnreadableRule
@@ -92,48 +92,21 @@ async def add_rule(connection: AsyncConnection, rule: Rule) -> StoredRule:
     return _rule(rows[0])
 
 
-async def replace_rule(connection: AsyncConnection, rule: Rule, revision: int | None = None) -> StoredRule:
+async def replace_rule(connection: AsyncConnection, rule: Rule) -> StoredRule:
     """Replace the rule of the same id, and return it. A rule that stays the same keeps its revision.
 
-    Args:
-        connection: the connection.
-        rule: the rule.
-        revision: the revision that is replaced; None for whichever there is.
-
     Raises:
         RuleMissingError: There is no rule of this id.
-        RuleRevisionError: The rule has another revision.
     """
-    values = {"id": rule.id, "rule": rule.model_dump_json(), "revision": revision}
-    rows = await fetch_all(connection, sql.REPLACE_RULE, values)
+    rows = await fetch_all(connection, sql.REPLACE_RULE, {"id": rule.id, "rule": rule.model_dump_json()})
     if not rows:
-        raise await _why_not(connection, rule.id, revision)
+        raise RuleMissingError(f"there is no rule {rule.id}")
     return _rule(rows[0])
-
-
-async def delete_rule(connection: AsyncConnection, id_: str, revision: int | None = None) -> StoredRule:
-    """Delete a rule, and return it. Its open incidents end when the evaluation has noticed it.
-
-    Raises:
-        RuleMissingError: There is no rule of this id.
-        RuleRevisionError: The rule has another revision than `revision`.
-    """
-    rows = await fetch_all(connection, sql.DELETE_RULE, {"id": id_, "revision": revision})
-    if not rows:
-        raise await _why_not(connection, id_, revision)
-    return _rule(rows[0])
-
-
-async def _why_not(connection: AsyncConnection, id_: str, expected: int | None) -> Exception:
-    found = await fetch_all(connection, sql.RULE, {"id": id_})
-    if not found or expected is None:
-        return RuleMissingError(f"there is no rule {id_}")
-    return RuleRevisionError(id_, expected, found[0][1])
 
 
 def _rule(row: tuple[Any, ...]) -> StoredRule:
-    _, revision, rule, changed_at, deleted_at = row
-    return StoredRule(Rule.model_validate(rule), revision, changed_at, deleted_at)
+    _, revision, rule, changed_at = row
+    return StoredRule(Rule.model_validate(rule), revision, changed_at)
 
 
 # Mutes

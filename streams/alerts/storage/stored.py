@@ -21,15 +21,13 @@ class StoredRule(NamedTuple):
 
     Attributes:
         rule: the rule.
-        revision: its revision. A replacement names the revision that it replaces.
+        revision: its revision. Each change raises it by one.
         changed_at: when it got this revision.
-        deleted_at: when it was deleted; None if it was not.
     """
 
     rule: Rule
     revision: int
     changed_at: datetime
-    deleted_at: datetime | None
 
 
 class UnreadableRule(NamedTuple):
