@@ -7,28 +7,28 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from uuid import uuid4
 
-from connectors.errors import ConnectorError, UnavailableError
+from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
-from connectors.kafka.lease import GroupLease
 from connectors.postgres_pool import PostgresPool
 from streams.alerts.delivery.channels import Channel, read_channels, secrets_of
 from streams.alerts.delivery.deliver import open_deliverer
 from streams.alerts.delivery.metrics import DeliveryMetrics
 from streams.alerts.delivery.outbox import backlog
-from streams.alerts.evaluation.evaluator import Evaluator, wait_for
+from streams.alerts.evaluation.evaluator import Evaluator
 from streams.alerts.evaluation.metrics import AlertMetrics
 from streams.alerts.evaluation.tables import AlertTables
 from streams.alerts.storage.store import alerts_connection
 from streams.connections import kafka_config
 from streams.errors import TopologyError
+from streams.process.held_lease import HeldLease
 from streams.process.status_web import StatusWeb
+from streams.process.waiting import first_of
 from streams.query.windows import KeywordWindows
 from streams.redact import remember_secrets
 from streams.settings import Settings
@@ -50,16 +50,11 @@ class AlertsRole:
     """The parts of one process. The evaluation runs while this process has the lease."""
 
     def __init__(self, settings: Settings, evaluator: Evaluator, pool: PostgresPool, metrics: AlertMetrics) -> None:
-        self._settings = settings
         self._kafka = kafka_config(settings)
+        self._lease = HeldLease(self._kafka, group=f"{settings.group_prefix}-alerts", topic=settings.topic_alerts)
         self._evaluator = evaluator
         self._pool = pool
         self._metrics = metrics
-        self._holds = False
-        self._lease_failure: ConnectorError | None = None
-        self._changed = asyncio.Event()
-        self._idle = threading.Event()
-        self._idle.set()
         self._since = time.monotonic()
 
     async def evaluate(self, stop: asyncio.Event) -> None:
@@ -68,57 +63,25 @@ class AlertsRole:
         Raises:
             ConnectorError: A server rejects a call.
         """
-        lease = await asyncio.to_thread(self._join, asyncio.get_running_loop())
-        try:
+        async with self._lease.asked_for():
             while not stop.is_set():
-                if self._lease_failure is not None:
-                    raise self._lease_failure
-                if self._holds:
-                    await self._evaluate_while_held(stop)
+                self._lease.check()
+                if self._lease.is_held:
+                    with self._lease.working():
+                        await self._evaluate_while_held(stop)
                 else:
-                    await _first_of(self._changed, stop)
-                    self._changed.clear()
-        finally:
-            self._idle.set()
-            await asyncio.to_thread(lease.close)
-
-    def _join(self, loop: asyncio.AbstractEventLoop) -> GroupLease:
-        def note(holds: bool, failure: ConnectorError | None) -> None:
-            self._holds, self._lease_failure = holds, failure or self._lease_failure
-            self._changed.set()
-
-        # These run in the thread of the lease.
-        def held() -> None:
-            loop.call_soon_threadsafe(note, True, None)
-
-        def lost() -> None:
-            loop.call_soon_threadsafe(note, False, None)
-            self._idle.wait(self._kafka.revoke_deadline_s)
-
-        def failed(failure: ConnectorError) -> None:
-            loop.call_soon_threadsafe(note, False, failure)
-
-        return GroupLease(
-            self._kafka,
-            group=f"{self._settings.group_prefix}-alerts",
-            topic=self._settings.topic_alerts,
-            on_held=held,
-            on_lost=lost,
-            on_failed=failed,
-        )
+                    await self._lease.wait_for_change(stop)
 
     async def _evaluate_while_held(self, stop: asyncio.Event) -> None:
         """Evaluate until the lease is lost or `stop` is set. The round that runs is completed first."""
-        self._idle.clear()
         self._metrics.active.set(1)
         self._since = time.monotonic()
         enough = asyncio.Event()
         work = asyncio.create_task(self._evaluator.run(enough))
-        work.add_done_callback(lambda _: self._changed.set())
+        work.add_done_callback(lambda _: self._lease.changed.set())
         try:
-            while self._holds and not work.done() and not stop.is_set():
-                self._changed.clear()
-                await _first_of(self._changed, stop)
+            while self._lease.is_held and not work.done() and not stop.is_set():
+                await self._lease.wait_for_change(stop)
             enough.set()
             await asyncio.wait([work], timeout=self._kafka.revoke_deadline_s)
             if work.done():
@@ -131,7 +94,6 @@ class AlertsRole:
             work.cancel()
             await asyncio.wait([work])
             self._metrics.active.set(0)
-            self._idle.set()
 
     async def watch_outbox(self, stop: asyncio.Event) -> None:
         """Read the figures of the outbox again and again, until `stop`."""
@@ -145,11 +107,11 @@ class AlertsRole:
                 self._metrics.waiting.set(found.waiting)
                 self._metrics.failed.set(found.failed)
                 self._metrics.waiting_age.set(found.oldest_s)
-            await wait_for(stop, BACKLOG_S)
+            await first_of(stop, timeout_s=BACKLOG_S)
 
     def health(self) -> tuple[HTTPStatus, object]:
         """Returns the page `/health`: `standby`, `ok`, or with status 503 `late`. Any thread may call it."""
-        if not self._holds:
+        if not self._lease.is_held:
             return HTTPStatus.OK, {"status": "standby", "reasons": ["another process evaluates the rules, or none yet"]}
         quiet_s = time.monotonic() - max(self._since, self._evaluator.round_at or 0)
         failure = self._evaluator.failure
@@ -157,17 +119,6 @@ class AlertsRole:
             return HTTPStatus.OK, {"status": "ok", "reasons": [failure] if failure else []}
         reason = failure or "the round that runs takes long"
         return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "late", "reasons": [f"{quiet_s:.0f} s: {reason}"]}
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Wait until one of the events is set."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-        await asyncio.wait(waits)
 
 
 def run_alerts(settings: Settings) -> None:

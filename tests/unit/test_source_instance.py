@@ -80,7 +80,7 @@ def instance(monkeypatch: pytest.MonkeyPatch, pumps: Sequence[Pumping], opener: 
     async def session(*_: object, **__: object) -> AsyncIterator[Pumping]:
         yield next(left)
 
-    monkeypatch.setattr(instance_module, "GroupLease", Lease)
+    monkeypatch.setattr("streams.process.held_lease.GroupLease", Lease)
     monkeypatch.setattr(instance_module, "open_session", session)
     return SourceInstance(
         SourceSpec("mine", "bluesky"),

@@ -17,7 +17,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
@@ -39,6 +39,7 @@ from streams.alerts.storage.stored import TOPIC_CHANNEL, Delivery, Incident
 from streams.charts.alert_chart import alert_chart
 from streams.charts.render import render
 from streams.connections import kafka_config, scan_group
+from streams.process.waiting import first_of
 from streams.records import AlertRecord, RecordError
 from streams.settings import Settings
 
@@ -162,7 +163,7 @@ class Deliverer:
                 logger.error("%s is not told of an incident: %s", channel, _UNKNOWN)
             for channel in due & places.keys():
                 places[channel].due.set()
-            await _pause(stop, self._pace.poll_s)
+            await first_of(stop, timeout_s=self._pace.poll_s)
         for place in self._places:
             place.due.set()
 
@@ -180,7 +181,7 @@ class Deliverer:
     async def _next(self, place: _Place, stop: asyncio.Event) -> bool:
         """Make the next try that is due, in the steps of the module's docstring. Returns whether there was one."""
         while (wait_s := place.limit.wait_s(time.monotonic())) > 0 and not stop.is_set():
-            await _pause(stop, wait_s)
+            await first_of(stop, timeout_s=wait_s)
         if stop.is_set():
             return False
         # 1. Claim it.
@@ -278,12 +279,6 @@ class Deliverer:
 
 def _picture(record: AlertRecord) -> bytes:
     return render(alert_chart(record), "png")
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait until `stop` is set, or for so long."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 @asynccontextmanager

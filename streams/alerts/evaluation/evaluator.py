@@ -37,6 +37,7 @@ from streams.alerts.evaluation.progress import Progress, Taken
 from streams.alerts.evaluation.tables import AlertTables
 from streams.alerts.storage.stored import StoredRule, UnreadableRule
 from streams.connections import kafka_config
+from streams.process.waiting import first_of
 from streams.records import EmotionWindow, RecordError
 from streams.settings import Settings
 
@@ -109,10 +110,10 @@ class Evaluator:
             except PositionMismatchError as exc:
                 self._failed("overtaken", exc)
                 # If this process was paused, it notices within a heartbeat that it has lost its lease.
-                await wait_for(stop, 2 * self._kafka.heartbeat_ms / 1_000)
+                await first_of(stop, timeout_s=2 * self._kafka.heartbeat_ms / 1_000)
             except UnavailableError as exc:
                 self._failed("unavailable", exc)
-                await wait_for(stop, RETRY_S[min(self._failures, len(RETRY_S)) - 1])
+                await first_of(stop, timeout_s=RETRY_S[min(self._failures, len(RETRY_S)) - 1])
 
     def _failed(self, kind: str, exc: Exception) -> None:
         self._failures += 1
@@ -150,7 +151,8 @@ class Evaluator:
                 is_behind = await self._round(intake, deciding, positions)
                 self.round_at = time.monotonic()
                 if not is_behind:
-                    await wait_for(stop, self._settings.alert_interval_ms / 1_000 - (time.monotonic() - began))
+                    left_s = self._settings.alert_interval_ms / 1_000 - (time.monotonic() - began)
+                    await first_of(stop, timeout_s=max(0.0, left_s))
         finally:
             await asyncio.to_thread(intake.close)
 
@@ -263,12 +265,3 @@ class Evaluator:
             self._repeats.end("unavailable")
             self._repeats.end("overtaken")
         self.failure, self._failures = None, 0
-
-
-async def wait_for(stop: asyncio.Event, timeout_s: float) -> None:
-    """Wait until `stop` is set, or for some seconds."""
-    try:
-        async with asyncio.timeout(max(0.0, timeout_s)):
-            await stop.wait()
-    except TimeoutError:
-        return

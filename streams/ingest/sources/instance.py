@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from connectors.errors import ConnectorError, UnavailableError
-from connectors.kafka.lease import GroupLease
+from connectors.errors import UnavailableError
 from connectors.kafka.transactional import FencedError
 from connectors.sources.protocol import FilteredSource, Source
 from streams.connections import kafka_config
@@ -21,6 +19,8 @@ from streams.ingest.sources.members import client_id, lease_group
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
 from streams.ingest.sources.pump import Pump, StorageError
 from streams.ingest.sources.session import open_session
+from streams.process.held_lease import HeldLease
+from streams.process.waiting import first_of
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -70,12 +70,8 @@ class SourceInstance:
         self._selection = selection
         self._from_now = from_now
         self._backoff = Backoff(spec.backoff)
-        # The state of the lease. Its thread changes it through the event loop.
-        self._holds = False
-        self._lease_failure: ConnectorError | None = None
-        self._changed = asyncio.Event()
-        self._idle = threading.Event()
-        self._idle.set()
+        group = lease_group(settings, spec.instance)
+        self._lease = HeldLease(self._kafka, group=group, topic=settings.topic_sources, client_id=client_id(group))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`, or until the source has an end.
@@ -84,62 +80,30 @@ class SourceInstance:
             ConnectorError: The network or Kafka rejects what the instance does.
             EmostreamError: The stored position cannot be used, or a topic is missing.
         """
-        lease = self._join(asyncio.get_running_loop())
-        logger.info("%s: waits until no other process runs it", self._spec.instance)
-        try:
+        async with self._lease.asked_for():
+            logger.info("%s: waits until no other process runs it", self._spec.instance)
             while not stop.is_set():
-                if self._lease_failure is not None:
-                    raise self._lease_failure
-                if self._holds:
-                    if await self._work_while_held(stop):
-                        return
-                else:
-                    await _first_of(self._changed, stop)
-                    self._changed.clear()
-        finally:
-            self._idle.set()
-            await asyncio.to_thread(lease.close)
-
-    def _join(self, loop: asyncio.AbstractEventLoop) -> GroupLease:
-        def note(holds: bool, failure: ConnectorError | None) -> None:
-            self._holds, self._lease_failure = holds, failure or self._lease_failure
-            self._changed.set()
-
-        # These run in the thread of the lease.
-        def held() -> None:
-            loop.call_soon_threadsafe(note, True, None)
-
-        def lost() -> None:
-            loop.call_soon_threadsafe(note, False, None)
-            self._idle.wait(self._kafka.revoke_deadline_s)
-
-        def failed(failure: ConnectorError) -> None:
-            loop.call_soon_threadsafe(note, False, failure)
-
-        group = lease_group(self._settings, self._spec.instance)
-        return GroupLease(
-            self._kafka,
-            group=group,
-            topic=self._settings.topic_sources,
-            client_id=client_id(group),
-            on_held=held,
-            on_lost=lost,
-            on_failed=failed,
-        )
+                self._lease.check()
+                if not self._lease.is_held:
+                    await self._lease.wait_for_change(stop)
+                    continue
+                with self._lease.working():
+                    is_over = await self._work_while_held(stop)
+                if is_over:
+                    return
 
     async def _work_while_held(self, stop: asyncio.Event) -> bool:
         """Work until the source has ended, the lease is lost, or `stop`. Returns whether the instance is to end."""
-        self._idle.clear()
         self._metrics.active.set(1)
         work = asyncio.create_task(self._work(stop))
         ended = asyncio.Event()
         work.add_done_callback(lambda _: ended.set())
         try:
-            while self._holds and not work.done() and not stop.is_set():
-                self._changed.clear()
-                await _first_of(ended, self._changed, stop)
+            while self._lease.is_held and not work.done() and not stop.is_set():
+                self._lease.changed.clear()
+                await first_of(ended, self._lease.changed, stop)
             if stop.is_set():
-                await _first_of(ended, timeout_s=self._settings.kafka_timeout_s)
+                await first_of(ended, timeout_s=self._settings.kafka_timeout_s)
                 if not work.done():
                     logger.warning("%s: Kafka did not take the last posts; a restart reads them again", self._name)
                     return True
@@ -150,7 +114,7 @@ class SourceInstance:
             return True
         except FencedError as exc:
             logger.warning("%s: %s", self._name, exc)
-            await _first_of(stop, timeout_s=self._backoff.wait_s(exc))
+            await first_of(stop, timeout_s=self._backoff.wait_s(exc))
             return False
         finally:
             work.cancel()
@@ -160,7 +124,6 @@ class SourceInstance:
             if isinstance(self._open_source, ClosableOpener):
                 await self._open_source.close()
             self._metrics.active.set(0)
-            self._idle.set()
 
     @property
     def _name(self) -> str:
@@ -225,14 +188,4 @@ class SourceInstance:
     async def _wait(self, failure: Exception, stop: asyncio.Event) -> None:
         wait_s = self._backoff.wait_s(failure)
         logger.warning("%s: %s; it tries again in %.1f s", self._name, failure, wait_s)
-        await _first_of(stop, timeout_s=wait_s)
-
-
-async def _first_of(*events: asyncio.Event, timeout_s: float | None = None) -> None:
-    """Wait until one of the events is set, at most `timeout_s`."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
+        await first_of(stop, timeout_s=wait_s)
