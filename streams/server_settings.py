@@ -89,7 +89,7 @@ class ServerSettings(BaseSettings):
     topic_sources: Topic = Field("emostream.sources", description="Positions of the sources (compacted).")
     topic_gaps: Topic = Field("emostream.gaps", description="Gaps: what the networks could not replay.")
     topic_deletions: Topic = Field("posts.deletions", description="Posts and accounts that were deleted.")
-    topic_alerts: Topic = Field("alerts", description="Begins and ends of incidents.")
+    topic_alerts: Topic = Field("alerts", description="Starts and ends of incidents.")
     partitions: int = Field(
         4, ge=1, le=10_000, description="Partitions of the raw, the classified and the windows topic."
     )

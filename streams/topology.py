@@ -82,7 +82,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             },
         ),
         TopicSpec(settings.topic_totals, 1, copies, for_a_day),
-        # One partition: the end of an incident comes after its begin.
+        # One partition: the end of an incident comes after its start.
         TopicSpec(settings.topic_alerts, 1, copies, large),
         TopicSpec(settings.topic_control, 1, copies, for_a_day),
         # One partition: all processes see the changes in the same order.

@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.alerts.comparators import Alarm
 from benchmarks.alerts.streams import LABELS, Stream
+from streams.alerts.backtest.spans import Span, take_span
 from streams.alerts.engine.engine import Engine, Opened, RevisedRule
 from streams.alerts.engine.measure import Hour, Reading
-from streams.alerts.engine.spans import Span, take_span
 from streams.alerts.rules.rule import Rule
 
 

@@ -32,7 +32,7 @@ PART_S = 300
 have the same noise."""
 
 MONDAY_MS = 1_767_571_200_000
-"""2026-01-05T00:00:00Z, the begin of the history of every stream."""
+"""2026-01-05T00:00:00Z, the start of the history of every stream."""
 
 HOUR_MS = 3_600_000
 

@@ -1,4 +1,4 @@
-"""Lays out the values of an incident's windows as a line, with the usual value, the limit and the begin. Pure.
+"""Lays out the values of an incident's windows as a line, with the usual value, the limit and the start. Pure.
 
 Colour is not the only sign: the lines are named at their right ends, and that of the usual value is dashed. A window
 without data is a gap.

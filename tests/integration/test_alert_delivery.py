@@ -161,7 +161,7 @@ async def test_each_channel_is_told_at_its_own_pace(  # noqa: PLR0915 - one outb
             receivers["slow"].over.set()
     found_rows = rows(settings)
 
-    # The hook failed once for each event. Repeats have the same key, and the end comes after the begin.
+    # The hook failed once for each event. Repeats have the same key, and the end comes after the start.
     keys = [request.headers["idempotency-key"] for request in receivers["hook"].received]
     assert keys == [f"{INCIDENT}/opened"] * 2 + [f"{INCIDENT}/closed"] * 2
     assert found_rows["hook", "opened"] == ("delivered", 2, None)

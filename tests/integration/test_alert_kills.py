@@ -98,7 +98,7 @@ def of_minute(minute: int) -> list[EmotionWindow]:
 
 
 def expected(last: int) -> dict[str, tuple[int, int | None]]:
-    """Returns the begins and ends, in minutes, of the incidents of the minutes up to `last`."""
+    """Returns the starts and ends, in minutes, of the incidents of the minutes up to `last`."""
     found: dict[str, tuple[int, int | None]] = {}
     for keyword in KEYWORDS:
         began: int | None = None

@@ -2,7 +2,7 @@
 
 A run has these steps, for each size of windows and each batch of keywords:
 
-1. Read the hours of four weeks before the begin, which tell what is usual.
+1. Read the hours of four weeks before the start, which tell what is usual.
 2. For each part of the time: read the hours up to its end, and take its windows in the order of their starts.
 3. Decide each span after its windows, as the evaluator does.
 
@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol
 
 from streams.alerts.backtest.past_hours import DAY_MS, KEPT_MS, HourParts, PastHours, WindowSource, hour_parts
 from streams.alerts.backtest.result import Incident, Result, RuleResult
+from streams.alerts.backtest.spans import spans, take_span
 from streams.alerts.backtest.tally import Tally
 from streams.alerts.engine.condition import needs_baseline
 from streams.alerts.engine.engine import Closed, Engine, Opened, RevisedRule
-from streams.alerts.engine.spans import spans, take_span
 from streams.alerts.rules.rule import EACH_KEYWORD
 from streams.errors import InputError
 from streams.records import from_ms
@@ -58,7 +58,7 @@ def run(
     Args:
         history: where the windows are read.
         rules: the rules; those that are not enabled are left out.
-        begin: the begin, in ms since 1970.
+        begin: the start, in ms since 1970.
         end: the end, exclusive.
         only: the keywords to which the rules are limited; empty for all.
         progress: called with the share of the work that is done, 0 to 1.

@@ -15,7 +15,7 @@ class Incident:
     """An incident that the rules would have found.
 
     Attributes:
-        opened: its begin.
+        opened: its start.
         closed: its end; None if it is open at the end of the run.
     """
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.alerts.backtest.result import RuleResult
+from streams.alerts.backtest.spans import HourSource
 from streams.alerts.engine.baseline import hour_of, hours_for, usual
 from streams.alerts.engine.condition import is_too_small, needs_baseline
 from streams.alerts.engine.measure import Reading, measured
-from streams.alerts.engine.spans import HourSource
 from streams.alerts.rules.rule import EACH_KEYWORD, Measure, Rule, Volume
 
 

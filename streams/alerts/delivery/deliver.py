@@ -251,7 +251,7 @@ class Deliverer:
                 await asyncio.sleep(min(1.0, self._pace.poll_s))
 
     async def _record_once(self, place: _Place, delivery: Delivery, outcome: Outcome) -> None:
-        what = f"the {'begin' if delivery.event == 'opened' else 'end'} of the incident {delivery.incident}"
+        what = f"the {'start' if delivery.event == 'opened' else 'end'} of the incident {delivery.incident}"
         async with alerts_connection(self._pool, "recording a message of an incident") as connection:
             if isinstance(outcome, Delivered):
                 await outbox.delivered(connection, delivery)

@@ -7,6 +7,5 @@ statistics  intervals, robust spreads, and log-odds
 series      the state of one series, and its decisions
 size_index  the rules by window size and keyword, and what is known of their series
 engine      all series: which windows they need, and what they decide
-spans       windows of one size, grouped by their start, as the engine takes them
 summary     sentences that say what happened
 """

@@ -97,7 +97,7 @@ class HeldWindows:
         """
         last: dict[int, int] = {}
         for (size, end), held in self._spans.items():
-            if held.total is not None and self._is_ripe(held.total, now_ms, until_ms):
+            if held.total is not None and self._is_ready(held.total, now_ms, until_ms):
                 last[size] = max(end, last.get(size, end))
         return [
             Span(size, end, held.readings, held.total is not None)
@@ -105,7 +105,7 @@ class HeldWindows:
             if end <= last.get(size, -1)
         ]
 
-    def _is_ripe(self, total: Place, now_ms: int, until_ms: int | None) -> bool:
+    def _is_ready(self, total: Place, now_ms: int, until_ms: int | None) -> bool:
         if until_ms is not None:
             return total.published_ms + self._hold_ms <= until_ms
         return total.read_ms + self._hold_ms <= now_ms

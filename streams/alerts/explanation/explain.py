@@ -107,7 +107,7 @@ class KafkaExplainer:
         evidence = Evidence(incident.keyword, measure_of(incident))
         spans = _Spans.of(incident)
         deadline = Deadline(self._bounds.seconds)
-        found = Tally()
+        found = PostsRead()
         collector = _Collector(incident.keyword, evidence, spans, found)
         with closing(OffsetReader(self._config, group=self._group)) as reader:
             partitions = KafkaAdmin(self._config).partition_counts().get(self._topic, 0)
@@ -166,7 +166,7 @@ class _Spans(NamedTuple):
 
 
 @dataclass
-class Tally:
+class PostsRead:
     """What was read.
 
     Attributes:
@@ -185,7 +185,7 @@ class Tally:
 class _Collector:
     """Hands posts of the keyword and of the two spans to the evidence."""
 
-    def __init__(self, keyword: str, evidence: Evidence, spans: _Spans, found: Tally) -> None:
+    def __init__(self, keyword: str, evidence: Evidence, spans: _Spans, found: PostsRead) -> None:
         self._evidence = evidence
         self._spans = spans
         self._found = found
@@ -218,7 +218,7 @@ def measure_of(incident: Incident) -> Measure:
     return kind(label=incident.label or "")
 
 
-def reason_with(reason: AlertReason, evidence: Evidence, found: Tally) -> AlertReason:
+def reason_with(reason: AlertReason, evidence: Evidence, found: PostsRead) -> AlertReason:
     """Returns a reason with the words and posts of the evidence, and a note on what they are chosen from."""
     same = concentration(evidence.sameness())
     notes = [note for note in (_limits(found), same and f"{same[:1].upper()}{same[1:]}.") if note]
@@ -230,7 +230,7 @@ def reason_with(reason: AlertReason, evidence: Evidence, found: Tally) -> AlertR
     )
 
 
-def _limits(found: Tally) -> str | None:
+def _limits(found: PostsRead) -> str | None:
     if not found.now:
         why = "does not hold the posts of the incident" if found.in_time else "did not give the posts in time"
         return f"Words and posts are missing: Kafka {why}."

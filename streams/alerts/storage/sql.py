@@ -202,7 +202,7 @@ TELL_OPENED = """
     ON CONFLICT DO NOTHING
 """
 
-# Who was told of the begin is told of the end.
+# Who was told of the start is told of the end.
 TELL_CLOSED = """
     INSERT INTO alert_outbox (incident, event, channel)
     SELECT incident, 'closed', channel FROM alert_outbox WHERE incident = ANY (%(incidents)s) AND event = 'opened'
@@ -216,7 +216,7 @@ DELIVERY_COLUMNS = "id, incident, event, channel, state, attempts, due_at, last_
 
 DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM alert_outbox WHERE incident = %(incident)s ORDER BY id"
 
-# The end of an incident waits until its begin was delivered, or has failed.
+# The end of an incident waits until its start was delivered, or has failed.
 CLAIM = f"""
     UPDATE alert_outbox SET attempts = attempts + 1, due_at = now() + make_interval(secs => %(lease_s)s)
     WHERE id IN (

@@ -96,7 +96,7 @@ class Incident(NamedTuple):
     found_at: datetime
 
     def record(self, event: Event, *, at: datetime, channels: tuple[str, ...] = ()) -> AlertRecord:
-        """Returns the record of the begin or the end.
+        """Returns the record of the start or the end.
 
         Args:
             event: which of both.

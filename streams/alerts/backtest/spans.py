@@ -15,12 +15,12 @@ class Span(NamedTuple):
 
     Attributes:
         start: their start in ms since 1970.
-        counted: whether there is a window of all posts together. If so, a keyword without a window had no posts.
+        complete: whether there is a window of all posts together. If so, a keyword without a window had no posts.
         readings: the windows.
     """
 
     start: int
-    counted: bool
+    complete: bool
     readings: Sequence[Reading]
 
 
@@ -45,12 +45,12 @@ def spans(readings: Iterable[Reading], counted: Iterable[int]) -> Iterator[Span]
     def grouped(start: int) -> Iterator[Span]:
         nonlocal next_counted
         while next_counted is not None and next_counted < start:
-            yield Span(next_counted, counted=True, readings=())
+            yield Span(next_counted, complete=True, readings=())
             next_counted = next(starts, None)
         is_counted = next_counted == start
         if is_counted:
             next_counted = next(starts, None)
-        yield Span(start, counted=is_counted, readings=tuple(group))
+        yield Span(start, complete=is_counted, readings=tuple(group))
         group.clear()
 
     for reading in readings:
@@ -60,7 +60,7 @@ def spans(readings: Iterable[Reading], counted: Iterable[int]) -> Iterator[Span]
     if group:
         yield from grouped(group[0].start)
     while next_counted is not None:
-        yield Span(next_counted, counted=True, readings=())
+        yield Span(next_counted, complete=True, readings=())
         next_counted = next(starts, None)
 
 
@@ -76,8 +76,9 @@ def take_span(
 ) -> list[Opened | Closed]:
     """Hand all windows of a span to the engine, and return what it decides.
 
-    The evaluator does the same: the absent windows of keywords that rules name, or whose series has something pending,
-    are silent ones, and the span is decided, if there is a window of all posts.
+    If the span is complete, keywords without a window have silent ones: those that rules name, and those whose series
+    has something pending. Then the span is decided. The live evaluation does the same
+    (`streams.alerts.evaluation.deciding`).
 
     Args:
         engine: the engine.
@@ -89,7 +90,7 @@ def take_span(
         seen: called with each window, and with each silent one.
     """
     readings = {reading.keyword: reading for reading in span.readings}
-    if span.counted:
+    if span.complete:
         for keyword in engine.expected(size).union(named).intersection(among) - readings.keys() - {ALL_KEYWORDS}:
             readings[keyword] = Reading.silent(keyword, size, span.start)
     decisions: list[Opened | Closed] = []
@@ -97,6 +98,6 @@ def take_span(
         reading = readings[keyword]
         seen(reading)
         decisions += engine.take(reading, hours.get(keyword, engine.hours_wanted(reading)))
-    if span.counted:
+    if span.complete:
         decisions += engine.tick(size, span.start + size * 1_000)
     return decisions
