@@ -96,6 +96,11 @@ def test_the_readme_leads_to_the_index() -> None:
 
 
 @pages
+def test_no_page_has_marks_of_a_merge(page: Path) -> None:
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text("utf-8"), flags=re.MULTILINE)
+
+
+@pages
 def test_no_page_is_too_long(page: Path) -> None:
     longest = LONGEST_README if page == ROOT / "README.md" else LONGEST_PAGE
     assert len(page.read_text("utf-8").splitlines()) <= longest
