@@ -33,6 +33,7 @@ from streams.alerts.delivery.retries import RateLimit, Retries
 from streams.alerts.delivery.senders import Sender, sender_of
 from streams.alerts.delivery.texts import message_of
 from streams.alerts.delivery.topic import AlertTopic
+from streams.alerts.explanation.course import CourseExplainer
 from streams.alerts.explanation.explain import Explainer, KafkaExplainer
 from streams.alerts.storage.store import alerts_connection, explain, read_deliveries, read_incident
 from streams.alerts.storage.stored import TOPIC_CHANNEL, Delivery, Incident
@@ -40,8 +41,10 @@ from streams.charts.alert_chart import alert_chart
 from streams.charts.render import render
 from streams.connections import kafka_config, scan_group
 from streams.process.waiting import first_of
+from streams.query.windows import KeywordWindows
 from streams.records import AlertRecord, RecordError
 from streams.settings import Settings
+from streams.windows.connect import redis_client, table_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -300,7 +303,11 @@ async def open_deliverer(
     """
     config = kafka_config(settings)
     topic = AlertTopic(config, settings.topic_alerts)
-    explainer = KafkaExplainer(config, settings.topic_classified, group=scan_group(settings))
+    redis = redis_client(settings)
+    explainer = CourseExplainer(
+        KafkaExplainer(config, settings.topic_classified, group=scan_group(settings)),
+        KeywordWindows(redis, **table_arguments(settings)),
+    )
     try:
         yield Deliverer(
             pool,
@@ -313,3 +320,4 @@ async def open_deliverer(
         )
     finally:
         await topic.close()
+        await redis.aclose()
