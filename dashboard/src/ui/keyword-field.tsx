@@ -7,10 +7,12 @@ interface Props {
   onChange: (keyword: string) => void;
   /** Whether the field adds keywords: it is emptied after each, and an empty one is none. */
   isAdding?: boolean;
+  /** What an empty field is called. */
+  none?: string;
 }
 
 /** Chooses a keyword; an empty field is all posts. It proposes the most frequent ones. */
-export function KeywordField({ keyword, onChange, isAdding = false }: Props) {
+export function KeywordField({ keyword, onChange, isAdding = false, none = "All posts" }: Props) {
   const id = useId();
   const [text, setText] = useState("");
   const [known, setKnown] = useState<string[]>([]);
@@ -45,7 +47,7 @@ export function KeywordField({ keyword, onChange, isAdding = false }: Props) {
         type="search"
         dir="auto"
         list={`${id}-known`}
-        placeholder={isAdding ? "Add a keyword" : "All posts"}
+        placeholder={isAdding ? "Add a keyword" : none}
         maxLength={200}
         value={text}
         onFocus={load}

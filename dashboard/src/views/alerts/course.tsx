@@ -91,7 +91,7 @@ export function Course({ incident }: { incident: WholeIncident }) {
         rows: points.map(({ start, posts, value, usual }) => [start, posts, value ?? null, usual ?? null]),
       }}
       option={option}
-      empty={points.length ? null : "The windows before the incident are not known."}
+      empty={points.length ? null : incident.explained_at ? "Its windows are no longer kept." : "It is being read."}
     />
   );
 }

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { get, post, urlOf } from "../../api/client";
 import { Problem } from "../../api/problem";
 import { useAnswer } from "../../api/use-answer";
@@ -11,6 +11,9 @@ import { Severity } from "./severity";
 import { ended, when } from "./times";
 import type { Delivery, WholeIncident } from "./types";
 
+/** How often an incident is read again while its words and deliveries are on their way. */
+const REFRESH_MS = 3_000;
+
 /** One incident: why it is one, the words and posts that moved the value, and whom it was told. */
 export function IncidentDetail({ incident, onClose }: { incident: string; onClose: () => void }) {
   const { data, problem, reload } = useAnswer(
@@ -18,6 +21,12 @@ export function IncidentDetail({ incident, onClose }: { incident: string; onClos
     [incident],
   );
   const found = data.value;
+  const isWaiting = found !== null && (!found.explained_at || found.deliveries.some((one) => one.state === "waiting"));
+  useEffect(() => {
+    if (!isWaiting) return;
+    const timer = setInterval(reload, REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [isWaiting, reload]);
   return (
     <section class="incident-detail" aria-label="Incident">
       {problem.value && <Notice problem={problem.value} retry={reload} />}
@@ -35,7 +44,7 @@ export function IncidentDetail({ incident, onClose }: { incident: string; onClos
               <Text>{keywordName(found.keyword)}</Text>: <Text>{found.rule_name}</Text>
             </h2>
             <p class="lead-summary">
-              <Text>{found.summary}</Text>
+              <Text>{capital(found.summary)}</Text>
             </p>
             <Figures found={found} />
             <div class="actions">

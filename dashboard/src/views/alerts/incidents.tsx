@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { get, urlOf } from "../../api/client";
 import { useAnswer } from "../../api/use-answer";
+import { capital } from "../../lib/format";
 import { keywordName } from "../../lib/text";
 import { KeywordField } from "../../ui/keyword-field";
 import { Notice } from "../../ui/notice";
@@ -38,7 +39,11 @@ export function Incidents({ params }: { params: AlertParams }) {
   return (
     <>
       <div class="filters">
-        <KeywordField keyword={keyword || "*"} onChange={(one) => params.set({ keyword: one === "*" ? "" : one })} />
+        <KeywordField
+          keyword={keyword || "*"}
+          none="Any keyword"
+          onChange={(one) => params.set({ keyword: one === "*" ? "" : one })}
+        />
         <label class="field inline">
           State
           <select value={state} onChange={(event) => params.set({ state: event.currentTarget.value as typeof state })}>
@@ -105,7 +110,7 @@ function Entry({ one, isShown, onShow }: { one: Incident; isShown: boolean; onSh
         <Text>{keywordName(one.keyword)}</Text>: <Text>{one.rule_name}</Text>
       </strong>
       <span class="summary">
-        <Text>{one.summary}</Text>
+        <Text>{capital(one.summary)}</Text>
       </span>
     </button>
   );
