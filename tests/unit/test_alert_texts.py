@@ -163,7 +163,34 @@ def test_html_has_no_tags_of_strangers() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["javascript:alert(1)", "https://example.com/a b", "https://e.com/<!channel>", None, "x"]
+    ("url", "in_chat"),
+    [
+        ("https://example.social/@jo/1?b=[1]", "https://example.social/@jo/1?b=%5B1%5D"),
+        ("https://e.com/@everyone", "https://e.com/%40everyone"),
+        ("http://[::1]/[x](http://e.com)@HERE", "http://[::1]/%5Bx%5D(http://e.com)%40HERE"),
+    ],
+)
+def test_the_address_of_a_post_mentions_nobody_in_chats(url: str, in_chat: str) -> None:
+    post = AlertPost("1", "rss", BEGAN, "hello", None, None, url)
+    message = message_of(record(reason=reason(examples=(post,))))
+    assert f"\n  {in_chat}\n" in message.chat
+    assert f"\n  {url}\n" in message.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "https://example.com/a b",
+        "https://e.com/<!channel>",
+        "https://[x",
+        "https://a]b/",
+        "https:///x",
+        "https://bank.example@e.com/",
+        "https://bank.example\\@e.com/",
+        None,
+        "x",
+    ],
 )
 def test_only_plain_addresses_of_posts_are_shown(url: str | None) -> None:
     post = AlertPost("1", "rss", BEGAN, "hello", None, None, url)

@@ -33,6 +33,9 @@ _BECAUSE: Final = {
 _PLAIN_KEYWORD: Final = re.compile(r"[^\W_][\w .,+#&-]*")
 """A keyword that can be a part of a command."""
 
+_MARKS: Final = re.compile(r"@(?=all|channel|everyone|here)|[\[\]]", re.IGNORECASE)
+"""What mentions everybody, or is a mark of Markdown, in an address."""
+
 Show = Callable[[str], str]
 
 
@@ -86,7 +89,9 @@ def _lines(record: AlertRecord, public_url: str | None, show: Show) -> list[str]
         if reason.examples:
             lines += ["", "Posts:"]
             for post in reason.examples[:MAX_POSTS]:
-                lines += [f"- {_post(post, show)}", *([f"  {post.url}"] if _is_plain_url(post.url) else [])]
+                lines.append(f"- {_post(post, show)}")
+                if post.url is not None and _is_plain_url(post.url):
+                    lines.append(f"  {post.url if show is isolated else _in_chat(post.url)}")
         if reason.note:
             lines += ["", one_line(reason.note)]
     lines += ["", f"Rule: {show(record.rule_name)} ({record.rule}, {record.severity})"]
@@ -149,11 +154,24 @@ def _post(post: AlertPost, show: Show) -> str:
 
 
 def _is_plain_url(url: str | None) -> bool:
-    return (
-        url is not None
-        and re.fullmatch(r"[!#-;=?-Z\[\]_a-z~\\%]{1,2000}", url) is not None
-        and urlsplit(url).scheme in ("http", "https")
-    )
+    """Returns whether an address leads to where it seems to lead: `https://bank.example@other.example/` does not."""
+    if url is None or re.fullmatch(r"[!#-;=?-Z\[\]_a-z~%]{1,2000}", url) is None:
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # of an unpaired bracket
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def _in_chat(url: str) -> str:
+    """Returns an address that mentions nobody and hides no link, and still leads to the same place.
+
+    A word after `@` in a path stays: it is the author, in addresses of Mastodon.
+    """
+    parts = urlsplit(url)
+    path = len(parts.scheme) + len("://") + len(parts.netloc)
+    return url[:path] + _MARKS.sub(lambda found: quote(found[0]), url[path:])
 
 
 def _mute_command(record: AlertRecord) -> str:
