@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from msgspec.structs import replace
 
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
@@ -16,6 +17,7 @@ from streams.alerts.storage.changes import remove_rule
 from streams.alerts.storage.store import add_mute, replace_rule
 from streams.connections import kafka_config
 from streams.ops.init import init_topics
+from streams.records.values import MAX_COUNT
 from streams.settings import Settings
 from streams.windows.tumbling import shard_of
 from tests.helpers import NOON_MS
@@ -82,6 +84,28 @@ async def test_an_incident_begins_and_ends_once_and_each_channel_is_told(
     assert query(settings, "SELECT summary <> '' FROM bi.alerts WHERE rule = 'r1'") == [(True,)]
     assert metrics.opened.labels("warning")._value.get() == 2
     assert metrics.closed.labels("warning")._value.get() == 2
+
+
+async def test_windows_of_a_foreign_writer_neither_stop_nor_mislead_the_evaluation(
+    settings: Settings, producer: ConfirmedProducer
+) -> None:
+    share = rule("r2", measure={"of": "emotion", "label": "anger"}, condition={"type": "threshold", "limit": 50})
+    await store_rules(settings, rule(), share)
+    metrics = AlertMetrics()
+    century = timedelta(days=36_500)
+    later = [replace(one, start=one.start + century, end=one.end + century) for one in minutes({0: 20})]
+    aside = timedelta(seconds=1)
+    crooked = replace(later[1], start=later[1].start - century + aside, end=later[1].end - century + aside)
+    torn = window("coffee", 0, 20, labels={"anger": 40})
+    many = replace(window("coffee", 0, 20), count=MAX_COUNT, unsupported=MAX_COUNT)
+    async with evaluating(settings, metrics):
+        publish(settings, producer, [*later, crooked, torn, many, *minutes({0: 5})])
+        await decided(settings, 0)
+        publish(settings, producer, minutes({1: 20}))
+        await decided(settings, 1)
+        await until(lambda: position(settings) == 9, what="a foreign record holds the positions back")
+    assert list(incidents(settings)) == [KEY]
+    assert metrics.invalid._value.get() == 5
 
 
 async def test_it_goes_on_after_a_restart_where_it_was(settings: Settings, producer: ConfirmedProducer) -> None:

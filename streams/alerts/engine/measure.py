@@ -91,7 +91,8 @@ def counts_of(measure: Measure, counts: Reading | Hour) -> tuple[int, int]:
         posts = counts.count + counts.unsupported
         return posts, posts
     if isinstance(measure, EmotionShare):
-        return counts.labels.get(measure.label, 0), counts.count
+        # The history may hold windows of other programs, with more posts of a label than posts.
+        return min(counts.labels.get(measure.label, 0), counts.count), counts.count
     return counts.sentiments.get(measure.label, 0), sum(counts.sentiments.values())
 
 

@@ -28,17 +28,17 @@ from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres_pool import PostgresPool
 from connectors.repeats import Repeats
-from streams.alerts.engine.measure import Reading
 from streams.alerts.evaluation.deciding import Deciding
 from streams.alerts.evaluation.held import Place
 from streams.alerts.evaluation.intake import WindowIntake
 from streams.alerts.evaluation.metrics import AlertMetrics
 from streams.alerts.evaluation.progress import Progress, Taken
 from streams.alerts.evaluation.tables import AlertTables
+from streams.alerts.evaluation.window_checks import CLOCKS_MS, reading_of
 from streams.alerts.storage.stored import StoredRule, UnreadableRule
 from streams.connections import kafka_config
 from streams.process.waiting import first_of
-from streams.records import EmotionWindow, RecordError
+from streams.records import RecordError
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ class Evaluator:
         self._kafka = kafka_config(settings)
         self._topic = settings.topic_windows
         self._group = f"{settings.group_prefix}-alerts-windows"
+        self._ahead_ms = CLOCKS_MS + int(settings.max_future_s * 1_000)
         self._tables = tables
         self._metrics = metrics
         self._progress = Progress(pool, self._topic, holder, channels)
@@ -229,7 +230,9 @@ class Evaluator:
             keyword, size, _ = (message.key() or b"").decode().rsplit("|", 2)
             if not deciding.watches(keyword, int(size)):
                 return
-            reading = Reading.of_window(EmotionWindow.from_json(value))
+            # A record that was published after this moment shows that the clock of this machine is late.
+            latest_ms = max(now_ms, message.timestamp()[1]) + self._ahead_ms
+            reading = reading_of(message.key(), value, latest_ms)
         except (RecordError, ValueError) as exc:
             self._metrics.invalid.inc()
             if self._repeats.due("invalid"):
