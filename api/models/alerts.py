@@ -107,8 +107,8 @@ class AlertRule(_Part):
     model_config = ConfigDict(json_schema_extra={"examples": [_RULE_EXAMPLE]})
 
     id: RuleId
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] = Field(
-        description="What people read."
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=_NO_NUL)] = (
+        Field(description="What people read.")
     )
     keywords: Annotated[tuple[_Watched, ...], Field(min_length=1, max_length=MAX_RULE_KEYWORDS)] | Literal["each"] = (
         Field(description="Keywords, each with incidents of its own; `*` stands for all posts. `each`: every keyword.")

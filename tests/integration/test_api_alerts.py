@@ -112,6 +112,7 @@ REFUSED: list[tuple[dict[str, object], str, str]] = [
     ({"condition": {"type": "magic"}}, "body.condition", "magic"),
     ({"for_windows": 0}, "body.for_windows", "greater than or equal to 1"),
     ({"name": "a" * 201}, "body.name", ""),
+    ({"name": "a\0b"}, "body.name", "pattern"),
     ({"unknown": 1}, "body.unknown", "not permitted"),
 ]
 

@@ -136,7 +136,9 @@ class Rule(_Part):
     """
 
     id: RuleId
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+    name: Annotated[
+        str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\u0000]*$")
+    ]
     keywords: Annotated[tuple[WatchedKeyword, ...], Field(min_length=1, max_length=MAX_RULE_KEYWORDS)] | Literal["each"]
     window_s: int = Field(gt=0, le=MAX_SIZE_S)
     measure: Measure
