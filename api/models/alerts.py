@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_
 from api.models.base import MAX_KEYWORD_CHARS, ApiModel, Keyword, Moment, Text
 
 MAX_RULE_KEYWORDS = 100
+MAX_VALUE = 1e12
 MAX_MUTE_S = 366 * 86_400
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -63,8 +64,8 @@ class AlertThreshold(_Condition):
     """The value passes `limit`, in posts or in percent. The incident ends beyond `clear`, or beyond `limit`."""
 
     type: Literal["threshold"] = "threshold"
-    limit: float = Field(ge=0)
-    clear: float | None = Field(None, ge=0)
+    limit: float = Field(ge=0, le=MAX_VALUE)
+    clear: float | None = Field(None, ge=0, le=MAX_VALUE)
 
 
 class AlertChange(_Condition):
@@ -74,8 +75,8 @@ class AlertChange(_Condition):
     """
 
     type: Literal["change"] = "change"
-    by: float = Field(gt=0)
-    clear: float | None = Field(None, ge=0)
+    by: float = Field(gt=0, le=MAX_VALUE)
+    clear: float | None = Field(None, ge=0, le=MAX_VALUE)
 
 
 class AlertZScore(_Condition):

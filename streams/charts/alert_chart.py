@@ -32,6 +32,8 @@ _SINCE: Final = "#f6e9e7"
 _DASH: Final = 7.0
 _DOT: Final = 5.0
 _LINE_HEIGHT: Final = 15.0
+_LEAST: Final = 1e-6
+_MOST: Final = 1e18
 _MAX_POINTS: Final = 400
 """Points that are drawn. Those before the last so many are left out: a pixel has no room for two."""
 
@@ -65,9 +67,11 @@ class _Frame:
         self._first = points[0].start
         self._last = points[-1].start + timedelta(seconds=record.size)
         known = [value for point in points for value in (point.value, point.usual) if value is not None]
-        top = max([record.reason.limit, *known, 0.0])
-        self._step = _nice_step((top or 1.0) / 4)
-        self._ticks = floor((top or 1.0) * 1.02 / self._step) + 1
+        # An axis has a length, and limits of stored incidents may be any number.
+        top = min(max([record.reason.limit, *known, 0.0]), _MOST)
+        top = top if top >= _LEAST else 1.0
+        self._step = _nice_step(top / 4)
+        self._ticks = floor(top * 1.02 / self._step) + 1
         self._size = timedelta(seconds=record.size)
 
     def x(self, moment: Timestamp, *, middle: bool = False) -> float:

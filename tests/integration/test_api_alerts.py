@@ -108,6 +108,7 @@ REFUSED: list[tuple[dict[str, object], str, str]] = [
     ({"keywords": "each", "condition": {"limit": 1, "direction": "below"}}, "body.keywords", "no end of silent ones"),
     ({"condition": {"limit": 40, "clear": 50}}, "body.condition", "clear must not be above"),
     ({"condition": {"limit": -1}}, "body.condition.threshold.limit", "greater than or equal to 0"),
+    ({"condition": {"limit": 1.1e12}}, "body.condition.threshold.limit", "less than or equal to"),
     ({"condition": {"limit": "NaN"}}, "body.condition.threshold.limit", "finite"),
     ({"condition": {"type": "magic"}}, "body.condition", "magic"),
     ({"for_windows": 0}, "body.for_windows", "greater than or equal to 1"),

@@ -114,3 +114,9 @@ def test_the_chart_in_words_and_without_marks_of_direction() -> None:
     assert figure.description == "about evil The value of 2 windows was between 1 and 2 percent; the limit is 30."
     drawn = [shape.text for shape in figure.shapes if isinstance(shape, Text)]
     assert "\u202e" not in "".join([figure.title, *drawn])
+
+
+@pytest.mark.parametrize(("limit", "value"), [(1.79e308, 5.0), (5e-324, 0.0), (1e-320, None), (10.0, 1e300)])
+def test_any_limit_and_any_value_can_be_drawn(limit: float, value: float | None) -> None:
+    found = record(reason=reason(limit=limit, points=points(value, value)))
+    assert render(alert_chart(found), "png").startswith(b"\x89PNG")

@@ -17,6 +17,9 @@ from streams.window_sizes import MAX_SIZE_S
 MAX_RULE_KEYWORDS = 100
 """The most keywords that one rule names. A rule for more of them watches each keyword."""
 
+MAX_VALUE = 1e12
+"""The largest limit and change, in posts or percent. Larger ones could not be drawn or printed."""
+
 MAX_COMPARED_S = 9 * 86_400
 """The longest windows, in seconds, for which the last two weeks tell what is usual."""
 
@@ -85,8 +88,8 @@ class Threshold(_Condition):
     """
 
     type: Literal["threshold"] = "threshold"
-    limit: float = Field(ge=0)
-    clear: float | None = Field(None, ge=0)
+    limit: float = Field(ge=0, le=MAX_VALUE)
+    clear: float | None = Field(None, ge=0, le=MAX_VALUE)
 
 
 class Change(_Condition):
@@ -97,8 +100,8 @@ class Change(_Condition):
     """
 
     type: Literal["change"] = "change"
-    by: float = Field(gt=0)
-    clear: float | None = Field(None, ge=0)
+    by: float = Field(gt=0, le=MAX_VALUE)
+    clear: float | None = Field(None, ge=0, le=MAX_VALUE)
 
 
 class RobustZScore(_Condition):
