@@ -15,6 +15,7 @@ from connectors.kafka.batch import UnreadableBatch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.follow import TopicFollower
 from streams.records import ALL_KEYWORDS, ClassifiedPost, RecordError
+from streams.records.base import parse
 from streams.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ PAUSE_S = 2.0
 
 MOST_POSTS = 200
 """The most posts of one take that become events. Nobody can read more, and decoding all of them would cost a core."""
+
+_SPACES = bytes.maketrans(b"\r\n", b"  ")
 
 
 class KafkaFeed:
@@ -130,7 +133,10 @@ class KafkaFeed:
 
 
 def window_events(messages: Sequence[Message]) -> list[Event]:
-    """Returns an event for each window; the newest state of those that come several times. A window is not decoded."""
+    """Returns an event for each window; the newest state of those that come several times.
+
+    Of a window it is only checked that it is a JSON object: anything else would spoil the whole message to a client.
+    """
     newest: dict[str, Event] = {}
     for message in messages:
         key, value = message.key(), message.value()
@@ -144,7 +150,19 @@ def window_events(messages: Sequence[Message]) -> list[Event]:
         if len(size_and_start) == 2:
             newest.pop(name, None)
             newest[name] = Event(Kind.WINDOW, name, (keyword,), bytes(value))
-    return list(newest.values())
+    return [_in_one_line(event) for event in newest.values() if _is_object(event.data)]
+
+
+def _is_object(value: bytes) -> bool:
+    try:
+        return isinstance(parse(value), dict)
+    except RecordError:
+        return False
+
+
+def _in_one_line(event: Event) -> Event:
+    """Returns an event whose JSON has no line breaks, which would end a server-sent event. No string can have one."""
+    return event._replace(data=event.data.translate(_SPACES))
 
 
 def post_events(messages: Sequence[Message]) -> list[Event]:
@@ -157,5 +175,5 @@ def post_events(messages: Sequence[Message]) -> list[Event]:
         except RecordError:
             continue  # the aggregate stage writes a dead letter for it
         key = f"{message.partition()}-{message.offset()}"
-        events.append(Event(Kind.POST, key, (ALL_KEYWORDS, *post.keywords), bytes(value or b"")))
+        events.append(_in_one_line(Event(Kind.POST, key, (ALL_KEYWORDS, *post.keywords), bytes(value or b""))))
     return events

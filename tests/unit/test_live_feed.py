@@ -10,10 +10,11 @@ import pytest
 from confluent_kafka import Message
 
 from api.live import feed as feed_module
-from api.live.feed import KafkaFeed
+from api.live.feed import KafkaFeed, post_events, window_events
 from api.live.ring import Event, Kind
 from connectors.errors import UnavailableError
 from connectors.kafka.config import KafkaConfig
+from tests.helpers import classified
 
 TIMEOUT_S = 60
 
@@ -45,6 +46,34 @@ class FakeReceiver:
 
     def skip(self, posts: int) -> None:
         self.told.put(("skipped", posts))
+
+
+class FakeMessage:
+    """A record of Kafka."""
+
+    def __init__(self, value: bytes, key: bytes = b"coffee|60|now") -> None:
+        self.value = lambda: value
+        self.key = lambda: key
+        self.partition = lambda: 3
+        self.offset = lambda: 7
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"x", b'"a"', b"[]", b'{"a":1}]', b'{"a":"\n"}', b'{"a":"\xff"}', b'{"a":' + b"[" * 100_000, b"{}\n\nid: 9"],
+)
+def test_a_window_that_would_spoil_the_message_of_others_is_left_out(value: bytes) -> None:
+    taken = [FakeMessage(value), FakeMessage(b'{"a": 1}', b"tea|60|now")]
+    assert [event.data for event in window_events(taken)] == [b'{"a": 1}']
+
+
+def test_line_breaks_between_the_parts_of_a_record_become_spaces() -> None:
+    indented = b'{\r\n "a": "b\\n"\n}'
+    [event] = window_events([FakeMessage(indented)])
+    assert event.data == b'{   "a": "b\\n" }'
+    post = classified(1).to_json().replace(b",", b",\n")
+    [event] = post_events([FakeMessage(post)])
+    assert event.data == post.replace(b"\n", b" ")
 
 
 @pytest.mark.parametrize("error", [UnavailableError("Kafka did not answer"), RuntimeError("a defect of a release")])
