@@ -62,6 +62,9 @@ class Mail:
             refused = self._deliver(self.written(message))
         except (OSError, smtplib.SMTPException) as exc:
             return self._failure(exc)
+        except UnicodeEncodeError:
+            # Python's library has only ASCII for logins. The error itself would quote the password.
+            return Refused("the user or the password has a character that is not ASCII, which a login cannot have")
         where, total = f"{self.host}:{self.port}", len(self.to)
         if refused:
             return Delivered(f"{where} took the mail for {total - len(refused)} of {total} recipients")

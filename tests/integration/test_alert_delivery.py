@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -18,10 +19,12 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
+from connectors.notify.message import Message
 from streams.alerts.delivery.channels import read_channels, secrets_of
 from streams.alerts.delivery.deliver import Deliverer, Pace, open_deliverer
 from streams.alerts.delivery.metrics import DeliveryMetrics
 from streams.alerts.delivery.retries import Retries
+from streams.alerts.delivery.texts import message_of
 from streams.alerts.storage.stored import Incident
 from streams.records import AlertReason, AlertRecord, AlertWord
 from streams.redact import RedactingFilter, remember_secrets
@@ -283,3 +286,30 @@ async def test_what_was_sent_is_recorded_when_postgres_answers_again(
         f"{INCIDENT}/opened", "r|later|60|x/opened",
     ]  # fmt: skip
     assert "nobody is told of incidents now" in caplog.text
+
+
+async def test_a_message_that_cannot_be_written_holds_up_no_other_one(
+    settings: Settings,
+    tmp_path: Path,
+    receivers: dict[str, HttpReceiver],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def written(found: AlertRecord, **options: Any) -> Message:
+        if found.incident == INCIDENT:
+            raise ValueError("a defect of a release")
+        return message_of(found, **options)
+
+    monkeypatch.setattr("streams.alerts.deliver.message_of", written)
+    hook = receivers["hook"]
+    channels = tmp_path / "channels.toml"
+    channels.write_text(f'[channels.hook]\ntype = "webhook"\nurl = "{hook.url}/hook"\n')
+    store(settings, record(), {"opened": ["hook"]})
+    store(settings, record(incident="r|other|60|x"), {"opened": ["hook"]})
+    async with delivering(settings, channels, explainer=Explainer()):
+        done = "SELECT incident FROM alert_outbox WHERE state = 'delivered'"
+        await until(lambda: query(settings, done) == [("r|other|60|x",)], what="the other one is not told")
+        error = f"SELECT last_error FROM alert_outbox WHERE state = 'waiting' AND incident = '{INCIDENT}'"
+        wanted = [("a defect of emostream: ValueError; the log has its stack trace",)]
+        await until(lambda: query(settings, error) == wanted, what="the defect is not recorded")
+    assert "a defect of a release" in caplog.text

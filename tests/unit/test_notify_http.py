@@ -191,3 +191,9 @@ def test_addresses_of_apprise() -> None:
     assert host_of("json://example.com/x") == "example.com"
     with pytest.raises(ValueError, match="does not know"):
         is_encrypted("nothing://very-secret")
+
+
+async def test_an_answer_is_read_as_it_comes(receiver: HttpReceiver) -> None:
+    receiver.answers = [Answer(headers={"Content-Encoding": "gzip"}, body=b"no gzip")]
+    assert await Webhook(receiver.url).send(MESSAGE) == Delivered(f"127.0.0.1:{receiver.port} answered 200: no gzip")
+    assert receiver.received[0].headers["accept-encoding"] == "identity"

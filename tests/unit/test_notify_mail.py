@@ -147,3 +147,13 @@ def test_every_error_of_the_library_has_an_outcome() -> None:
     errors = [smtplib.SMTPServerDisconnected("gone"), smtplib.SMTPHeloError(500, b"no"), smtplib.SMTPException("odd")]
     kinds = [type(mail(1)._failure(error)) for error in errors]
     assert kinds == [TryAgain, Refused, TryAgain]
+
+
+def test_a_password_that_is_not_ascii_is_refused_and_not_shown() -> None:
+    box = MailBox()
+    options = {"auth_require_tls": False, "authenticator": password_is(b"x")}
+    with mail_server(box, **options) as port:
+        outcome = mail(port, user="me", password="geheimnüß").send(LETTER)
+    assert isinstance(outcome, Refused)
+    assert "not ASCII" in outcome.reason
+    assert "ü" not in outcome.reason

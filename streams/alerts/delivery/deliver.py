@@ -23,7 +23,7 @@ from datetime import timedelta
 from math import inf
 from typing import Final
 
-from connectors.errors import UnavailableError
+from connectors.errors import ConnectorError, UnavailableError
 from connectors.notify.outcome import Delivered, Outcome, Refused, TryAgain
 from connectors.postgres_pool import PostgresPool
 from streams.alerts.delivery import outbox
@@ -196,7 +196,14 @@ class Deliverer:
         place.limit.count(time.monotonic())
         started = time.monotonic()
         # 2. Explain the incident. 3. Send the message.
-        outcome = await self._send(place, delivery)
+        try:
+            outcome = await self._send(place, delivery)
+        except ConnectorError:
+            raise
+        except Exception as exc:
+            # A message that cannot be written must not end the evaluation, and the messages of other incidents.
+            logger.exception("%s cannot be told of the incident %s", place.label, delivery.incident)
+            outcome = TryAgain(f"a defect of emostream: {type(exc).__name__}; the log has its stack trace")
         self._metrics.seconds.labels(place.label).observe(time.monotonic() - started)
         # 4. Record how the try ended.
         await self._record(place, delivery, outcome, until=started + place.lease_s)
