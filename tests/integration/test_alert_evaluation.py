@@ -90,7 +90,9 @@ async def test_windows_of_a_foreign_writer_neither_stop_nor_mislead_the_evaluati
     settings: Settings, producer: ConfirmedProducer
 ) -> None:
     share = rule("r2", measure={"of": "emotion", "label": "anger"}, condition={"type": "threshold", "limit": 50})
-    await store_rules(settings, rule(), share)
+    await store_rules(
+        settings, rule(), share, rule("r3", keywords="each", condition={"type": "threshold", "limit": 99})
+    )
     metrics = AlertMetrics()
     century = timedelta(days=36_500)
     later = [replace(one, start=one.start + century, end=one.end + century) for one in minutes({0: 20})]
@@ -98,14 +100,15 @@ async def test_windows_of_a_foreign_writer_neither_stop_nor_mislead_the_evaluati
     crooked = replace(later[1], start=later[1].start - century + aside, end=later[1].end - century + aside)
     torn = window("coffee", 0, 20, labels={"anger": 40})
     many = replace(window("coffee", 0, 20), count=MAX_COUNT, unsupported=MAX_COUNT)
+    named = [window("no\0word", 0, 100), window("long" * 1_000, 0, 100)]
     async with evaluating(settings, metrics):
-        publish(settings, producer, [*later, crooked, torn, many, *minutes({0: 5})])
+        publish(settings, producer, [*later, crooked, torn, many, *named, *minutes({0: 5})])
         await decided(settings, 0)
         publish(settings, producer, minutes({1: 20}))
         await decided(settings, 1)
-        await until(lambda: position(settings) == 9, what="a foreign record holds the positions back")
+        await until(lambda: position(settings) == 11, what="a foreign record holds the positions back")
     assert list(incidents(settings)) == [KEY]
-    assert metrics.invalid._value.get() == 5
+    assert metrics.invalid._value.get() == 7
 
 
 async def test_it_goes_on_after_a_restart_where_it_was(settings: Settings, producer: ConfirmedProducer) -> None:

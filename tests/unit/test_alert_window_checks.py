@@ -42,6 +42,9 @@ def test_a_window_that_still_grows_may_end_later_and_a_final_one_may_not() -> No
 @pytest.mark.parametrize(
     ("one", "what"),
     [
+        (window("a\0b", 0, 10), "keyword that no post can have"),
+        (window("", 0, 10), "keyword that no post can have"),
+        (window("a" * 201, 0, 10), "keyword that no post can have"),
         (moved(seconds=1), "multiples of its size"),
         (moved(days=365 * 100), "in the future"),
         (replace(SOUND, end=SOUND.end + timedelta(seconds=60)), "multiples of its size"),

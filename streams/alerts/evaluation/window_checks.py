@@ -10,7 +10,7 @@ from typing import Final
 
 from streams.alerts.engine.measure import Reading
 from streams.records import EmotionWindow, RecordError, to_ms
-from streams.records.values import MAX_COUNT
+from streams.records.values import MAX_COUNT, MAX_KEYWORD_CHARS
 
 CLOCKS_MS: Final = 3_600_000
 """How much the clocks of two machines may differ, in ms."""
@@ -31,6 +31,8 @@ def reading_of(key: bytes | None, value: bytes, latest_ms: int) -> Reading:
     reading = Reading.of_window(window)
     if key != window.key.encode():
         raise RecordError("has another key than its keyword, size and start")
+    if not 0 < len(reading.keyword) <= MAX_KEYWORD_CHARS or "\0" in reading.keyword:
+        raise RecordError("has a keyword that no post can have")
     if reading.size == 0 or reading.start % (1_000 * reading.size) or reading.end != to_ms(window.end):
         raise RecordError("does not begin and end at multiples of its size")
     if (reading.end if reading.final else reading.start) > latest_ms:
