@@ -224,6 +224,16 @@ async def test_the_end_waits_for_the_begin_and_a_later_try_fences_an_earlier_one
         assert (await outbox.backlog(connection))[:2] == (2, 1)  # both events wait for the topic
 
 
+async def test_what_is_more_urgent_is_told_first(pool: PostgresPool) -> None:
+    progress = await evaluation(pool)
+    rules = [rule(severity, severity=severity, channels=("hook",)) for severity in ("info", "warning", "critical")]
+    before = [(opened(0, rule_id=one.id), one) for one in rules]
+    await progress.commit(Decisions({0: 0, 1: 0}, {}, before))
+    async with pool.connection("delivering") as connection:
+        found = [one for _ in rules for one in await outbox.claim(connection, "hook", limit=1, lease_s=60)]
+    assert [one.incident.partition("|")[0] for one in found] == ["critical", "warning", "info"]
+
+
 async def test_a_database_without_tables_says_what_to_do(pool: PostgresPool, connection: AsyncConnection) -> None:
     await connection.execute("DROP TABLE alert_rules")
     with pytest.raises(RejectedError, match="run `emostream init`"):

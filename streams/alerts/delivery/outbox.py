@@ -17,7 +17,8 @@ from streams.alerts.storage.stored import Backlog, Delivery
 async def claim(connection: AsyncConnection, channel: str, *, limit: int, lease_s: float) -> list[Delivery]:
     """Begin a try of at most `limit` deliveries to a channel that are due. Other processes skip them meanwhile.
 
-    The end of an incident is not due before its start was delivered to the same channel, or has failed.
+    The end of an incident is not due before its start was delivered to the same channel, or has failed. The most urgent
+    ones come first: many incidents of one rule must not hold up a critical one of another.
 
     Args:
         connection: the connection.

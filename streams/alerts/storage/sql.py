@@ -226,7 +226,11 @@ CLAIM = f"""
             WHERE due.event = 'closed' AND before.event = 'opened' AND before.state = 'waiting'
                 AND before.incident = due.incident AND before.channel = due.channel
         )
-        ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        ORDER BY (
+            SELECT array_position(ARRAY['critical', 'warning', 'info'], severity)
+            FROM alert_incidents WHERE alert_incidents.incident = due.incident
+        ), due_at, id
+        LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
     RETURNING {DELIVERY_COLUMNS}
 """
