@@ -85,6 +85,19 @@ COMMENT ON COLUMN alert_incidents.explained_at IS 'When the words and example po
 CREATE INDEX alert_incidents_decided_at ON alert_incidents (decided_at DESC, incident);
 CREATE INDEX alert_incidents_open ON alert_incidents (rule_id, keyword) WHERE ended_at IS NULL;
 
+CREATE TABLE alert_examples (
+    incident   text        NOT NULL REFERENCES alert_incidents ON DELETE CASCADE,
+    id         text        NOT NULL,
+    source     text        NOT NULL,
+    author     text,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (incident, id)
+);
+COMMENT ON TABLE alert_examples IS 'Which posts are examples in the reasons of incidents, so that they are found when a post or an account is deleted.';
+COMMENT ON COLUMN alert_examples.author IS 'Author as posts have it: a keyed hash by default. The reason does not have it.';
+CREATE INDEX alert_examples_id ON alert_examples (hashtext(id));
+CREATE INDEX alert_examples_author ON alert_examples (hashtext(author)) WHERE author IS NOT NULL;
+
 CREATE TABLE alert_outbox (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     incident     text        NOT NULL REFERENCES alert_incidents,
@@ -140,7 +153,7 @@ BEGIN
         ('emostream_writer', 'GRANT CONNECT, TEMPORARY ON DATABASE ' || database || ' TO emostream_writer'),
         ('emostream_writer', 'GRANT USAGE ON SCHEMA ' || home || ' TO emostream_writer'),
         ('emostream_writer', 'GRANT SELECT ON schema_migrations TO emostream_writer'),
-        ('emostream_writer', 'GRANT SELECT, INSERT, UPDATE, DELETE ON posts, emotion_windows, emotion_window_labels, emotion_window_sentiments, model_versions, sink_offsets, sink_ledger, sink_gaps, sink_topics, erased_posts, erased_authors, alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_outbox TO emostream_writer'),
+        ('emostream_writer', 'GRANT SELECT, INSERT, UPDATE, DELETE ON posts, emotion_windows, emotion_window_labels, emotion_window_sentiments, model_versions, sink_offsets, sink_ledger, sink_gaps, sink_topics, erased_posts, erased_authors, alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_examples, alert_outbox TO emostream_writer'),
         ('emostream_writer', 'GRANT EXECUTE ON FUNCTION make_post_days(date[]) TO emostream_writer'),
         ('tableau', 'GRANT CONNECT ON DATABASE ' || database || ' TO tableau'),
         ('tableau', 'GRANT USAGE ON SCHEMA bi TO tableau'),
@@ -175,7 +188,7 @@ COMMENT ON FUNCTION grant_roles IS 'Makes the wanted roles where they are missin
 DO $$
 BEGIN
     IF to_regrole('emostream_writer') IS NOT NULL THEN
-        GRANT SELECT, INSERT, UPDATE, DELETE ON alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_outbox TO emostream_writer;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_examples, alert_outbox TO emostream_writer;
     END IF;
     IF to_regrole('emostream_api') IS NOT NULL THEN
         GRANT SELECT ON alert_rules, alert_mutes, alert_positions, alert_series, alert_ticks, alert_incidents, alert_outbox TO emostream_api;

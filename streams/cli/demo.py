@@ -136,7 +136,8 @@ class Display:
 
         with Client(address) as client:
             question = """curl -s -H 'Content-Type: application/json' -d '{"keyword": "*"}' """
-            self._out.print(f"the dashboard: {address}/ (the HTTP service: {address}/docs)", soft_wrap=True, markup=False)
+            pages = f"the dashboard: {address}/ (the HTTP service: {address}/docs)"
+            self._out.print(pages, soft_wrap=True, markup=False)
             self._out.print(f"a question for it: {question}{address}/v1/query", soft_wrap=True, markup=False)
             show_answer(client.query("*"), self._out)
 

@@ -7,10 +7,11 @@ The transaction of some deletions
 a. stores them in `erased_posts` and `erased_authors`, so that a post that comes later is erased before it is inserted;
 b. finds the rows that are there, by the indexes on ids and authors;
 c. erases them;
-d. replaces their hashes in the checksums of the ledger, which a backfill compares with the rows.
+d. replaces their hashes in the checksums of the ledger, which a backfill compares with the rows;
+e. removes them from the examples of alert incidents, which may have posts that the sink has not written yet.
 
-While it runs, no row of a post is written (`lock_out_posts`). Otherwise a row might be inserted that neither the
-deletion nor the insertion knows to erase.
+While it runs, no row of a post and no example is written (`lock_out_posts`). Otherwise one might be inserted that
+neither the deletion nor the insertion knows to erase.
 """
 
 from __future__ import annotations
@@ -109,6 +110,37 @@ _UPDATE_LEDGER = """
 """
 
 
+_REMOVE_EXAMPLES = """
+    WITH gone AS (DELETE FROM alert_examples AS example {} RETURNING incident, id)
+    UPDATE alert_incidents AS told SET reason = jsonb_set(reason, '{{examples}}', (
+        SELECT coalesce(jsonb_agg(shown ORDER BY nr), '[]')
+        FROM jsonb_array_elements(reason -> 'examples') WITH ORDINALITY AS one (shown, nr)
+        WHERE shown ->> 'id' <> ALL (of_incident.ids)
+    ))
+    FROM (SELECT incident, array_agg(id) AS ids FROM gone GROUP BY incident) AS of_incident
+    WHERE told.incident = of_incident.incident
+"""
+
+_REMOVE_EXAMPLES_BY_ID = _REMOVE_EXAMPLES.format("""
+    USING unnest(%s::text[]) AS wanted (wanted_id) WHERE hashtext(id) = hashtext(wanted_id) AND id = wanted_id
+""")
+
+_REMOVE_EXAMPLES_BY_AUTHOR = _REMOVE_EXAMPLES.format("""
+    USING unnest(%s::text[], %s::text[], %s::timestamptz[]) AS wanted (wanted_source, wanted_author, deleted_at)
+    WHERE hashtext(author) = hashtext(wanted_author) AND author = wanted_author AND source = wanted_source
+        AND created_at <= deleted_at
+""")
+
+LOCK_OUT_ERASURES = f"SELECT pg_advisory_xact_lock_shared({_LOCK_NAME})"
+"""See `lock_out_erasures`."""
+
+ARE_ERASED = f"""
+    SELECT {_IS_ERASED} FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY
+        AS post (id, source, author, created_at, nr) ORDER BY nr
+"""
+"""Whether each of some posts is erased: ids, sources, authors and times of creation; see `are_erased`."""
+
+
 class _Found(NamedTuple):
     """A row to erase: its key, its hash, and which of the wanted values it was found by, from 1 on."""
 
@@ -131,7 +163,7 @@ class PostKey(NamedTuple):
 
 def lock_out_erasures(connection: Connection) -> None:
     """Wait until no post is being erased; until the transaction ends, none will be."""
-    connection.execute(f"SELECT pg_advisory_xact_lock_shared({_LOCK_NAME})")
+    connection.execute(LOCK_OUT_ERASURES)
 
 
 def lock_out_posts(connection: Connection) -> None:
@@ -146,8 +178,7 @@ def are_erased(connection: Connection, posts: Sequence[PostKey]) -> list[bool]:
     """
     found = fetch_all(
         connection,
-        f"SELECT {_IS_ERASED} FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY "
-        "AS post (id, source, author, created_at, nr) ORDER BY nr",
+        ARE_ERASED,
         *([list(column) for column in zip(*posts, strict=True)] or [[]] * 4),
     )
     return [erased for (erased,) in found]
@@ -191,15 +222,18 @@ def apply(connection: Connection, deletions: Sequence[DeletionRecord]) -> None:
             "UPDATE erased_posts SET rows = rows + %s WHERE id = %s",
             ((rows[number], id_) for number, id_ in enumerate(ids, start=1) if rows[number]),
         )
+        connection.execute(_REMOVE_EXAMPLES_BY_ID, (list(ids),))
     if accounts:
         names = [[account[place] for account in accounts] for place in (0, 1)]
         _store(connection, _STORE_AUTHORS, names, accounts.values())
-        rows = _erase_found(connection, _FIND_BY_AUTHOR, [*names, [one.at for one in accounts.values()]])
+        wanted: list[Sequence[object]] = [*names, [one.at for one in accounts.values()]]
+        rows = _erase_found(connection, _FIND_BY_AUTHOR, wanted)
         execute_each(
             connection,
             "UPDATE erased_authors SET rows = rows + %s WHERE (source, author) = (%s, %s)",
             ((rows[number], *account) for number, account in enumerate(accounts, start=1) if rows[number]),
         )
+        connection.execute(_REMOVE_EXAMPLES_BY_AUTHOR, wanted)
 
 
 def _store(

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from connectors.redis import connect
 from streams.alerts.explanation.course import BEFORE, CourseExplainer
-from streams.alerts.storage.stored import Incident
+from streams.alerts.storage.stored import Explanation, Incident
 from streams.query.windows import KeywordWindows
-from streams.records import AlertReason, from_ms
+from streams.records import from_ms
 from streams.settings import Settings
 from streams.windows.connect import table_arguments
 from streams.windows.store import WindowStore
@@ -24,8 +24,8 @@ MINUTE = 60_000
 class Words:
     """Stands for the explainer of words and posts, which the course leaves as they are."""
 
-    async def explain(self, incident: Incident) -> AlertReason:
-        return replace(incident.reason, note="No words.")
+    async def explain(self, incident: Incident) -> Explanation:
+        return Explanation(replace(incident.reason, note="No words."))
 
 
 def at(minute: int, **changes: object) -> Incident:
@@ -50,7 +50,7 @@ async def explainer(settings: Settings) -> AsyncIterator[CourseExplainer]:
 
 async def test_a_share_has_its_values_and_gaps(settings: Settings) -> None:
     async with explainer(settings) as found:
-        reason = await found.explain(at(2, reason=replace(at(2).reason, usual=20.0)))
+        reason = (await found.explain(at(2, reason=replace(at(2).reason, usual=20.0)))).reason
     minutes = [round((point.start.ms - START) / MINUTE) for point in reason.points]
     assert minutes == [0, 1, 2, 3]  # what lies before the first window is left out
     assert [(one.posts, one.value) for one in reason.points] == [(1, 0.0), (2, 50.0), (0, None), (3, 200 / 3)]
@@ -60,9 +60,9 @@ async def test_a_share_has_its_values_and_gaps(settings: Settings) -> None:
 
 async def test_a_window_without_posts_is_a_volume_of_0_if_others_have_posts(settings: Settings) -> None:
     async with explainer(settings) as found:
-        reason = await found.explain(at(2, measure="volume", label=None))
-        everyone = await found.explain(at(2, measure="volume", label=None, keyword="*"))
-        later = await found.explain(at(3 + BEFORE, measure="volume", label=None))
+        reason = (await found.explain(at(2, measure="volume", label=None))).reason
+        everyone = (await found.explain(at(2, measure="volume", label=None, keyword="*"))).reason
+        later = (await found.explain(at(3 + BEFORE, measure="volume", label=None))).reason
     assert [one.value for one in reason.points] == [1, 2, 0, 3]
     assert [one.value for one in everyone.points] == [1, 2, 1, 4]
     # The first window of the course is the last one with posts; the system counted nothing afterwards.
@@ -72,7 +72,7 @@ async def test_a_window_without_posts_is_a_volume_of_0_if_others_have_posts(sett
 async def test_without_redis_the_reason_says_so(settings: Settings) -> None:
     async with connect("redis://127.0.0.1:9/0") as client:
         found = CourseExplainer(Words(), KeywordWindows(client, **table_arguments(settings)))
-        reason = await found.explain(at(2))
+        reason = (await found.explain(at(2))).reason
     assert reason.points == at(2).reason.points  # none were read
     assert reason.note is not None
     assert reason.note.startswith("No words. The course is missing: ")

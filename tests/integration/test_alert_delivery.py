@@ -25,8 +25,8 @@ from streams.alerts.delivery.deliver import Deliverer, Pace, open_deliverer
 from streams.alerts.delivery.metrics import DeliveryMetrics
 from streams.alerts.delivery.retries import Retries
 from streams.alerts.delivery.texts import message_of
-from streams.alerts.storage.stored import Incident
-from streams.records import AlertReason, AlertRecord, AlertWord
+from streams.alerts.storage.stored import Explanation, Incident
+from streams.records import AlertRecord, AlertWord
 from streams.redact import RedactingFilter, remember_secrets
 from streams.setting_types import Address
 from streams.settings import Settings
@@ -84,10 +84,10 @@ class Explainer:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def explain(self, incident: Incident) -> AlertReason:
+    async def explain(self, incident: Incident) -> Explanation:
         self.asked.append(incident.incident)
         await asyncio.sleep(0)
-        return replace(incident.reason, words=(AlertWord("explained", 5.0, 10, 1),))
+        return Explanation(replace(incident.reason, words=(AlertWord("explained", 5.0, 10, 1),)))
 
 
 @asynccontextmanager

@@ -9,8 +9,9 @@ from datetime import UTC, timedelta
 from msgspec.structs import replace
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.alerts.explanation.evidence import SPARE_EXAMPLES
 from streams.alerts.explanation.explain import Bounds, KafkaExplainer
-from streams.alerts.storage.stored import Incident
+from streams.alerts.storage.stored import MAX_EXAMPLES, Incident
 from streams.connections import kafka_config, scan_group
 from streams.records import Timestamp, to_ms
 from streams.settings import Settings
@@ -58,33 +59,36 @@ def write(settings: Settings, producer: ConfirmedProducer) -> None:
 
 async def test_words_and_posts_of_an_incident(settings: Settings, producer: ConfirmedProducer) -> None:
     write(settings, producer)
-    found = await explainer(settings).explain(incident())
+    explained = await explainer(settings).explain(incident())
+    found = explained.reason
     words = {word.word: (word.now, word.before) for word in found.words}
     assert words["queue"] == (120, 0)
     assert "coffee" not in words
     assert "cup" not in words
     assert {post.label for post in found.examples} == {"anger"}
     assert all("queue" in (post.text or "") for post in found.examples)
+    assert all(re.fullmatch(r"author \d+", explained.authors[post.id]) for post in found.examples)
+    assert len(found.examples) == MAX_EXAMPLES + SPARE_EXAMPLES
     assert found.note is None
     assert replace(found, words=(), examples=()) == incident().reason
 
-    everyone = await explainer(settings).explain(incident(keyword="*", measure="volume", label=None))
+    everyone = (await explainer(settings).explain(incident(keyword="*", measure="volume", label=None))).reason
     assert {word.word: (word.now, word.before) for word in everyone.words}["queue"] == (120, 0)
 
-    few = await explainer(settings, records=80).explain(incident())
+    few = (await explainer(settings, records=80).explain(incident())).reason
     assert few.examples
     assert few.note is not None
     chosen = re.fullmatch(r"Words and posts are chosen from (\d+) posts, a part of all\.", few.note)
     assert chosen is not None
     assert 0 < int(chosen[1]) <= 40
 
-    late = await explainer(settings, seconds=0).explain(incident())
+    late = (await explainer(settings, seconds=0).explain(incident())).reason
     assert (late.words, late.examples) == ((), ())
     assert late.note == "Words and posts are missing: Kafka did not give the posts in time."
 
     # Old posts that were classified only now: Kafka's times are far from theirs.
     other = incident(keyword="rain")
-    none = await explainer(settings).explain(other)
+    none = (await explainer(settings).explain(other)).reason
     assert none.note == "Words and posts are missing: Kafka does not hold the posts of the incident."
 
 
@@ -103,14 +107,16 @@ async def test_an_incident_of_the_past_is_explained_by_posts_that_were_classifie
             for post, text in zip(posts, texts, strict=True)
         ]
     ).result(TIMEOUT_S)
-    found = await explainer(settings).explain(incident(began=BEGAN - past, decided=NOW - past))
+    found = (await explainer(settings).explain(incident(began=BEGAN - past, decided=NOW - past))).reason
     assert {word.word: (word.now, word.before) for word in found.words}["queue"] == (50, 0)
     assert found.note == "Of 50 posts, many have the same text (50)."
 
 
 async def test_without_kafka_the_reason_says_so(settings: Settings) -> None:
     config = with_fields(kafka_config(settings), bootstrap="127.0.0.1:9", timeout_s=1.0)
-    found = await KafkaExplainer(config, settings.topic_classified, group="x", bounds=Bounds()).explain(incident())
+    found = (
+        await KafkaExplainer(config, settings.topic_classified, group="x", bounds=Bounds()).explain(incident())
+    ).reason
     assert found.note is not None
     assert found.note.startswith("Words and posts are missing: ")
     assert "127.0.0.1:9" in found.note
@@ -119,5 +125,5 @@ async def test_without_kafka_the_reason_says_so(settings: Settings) -> None:
 
 async def test_without_the_topic_the_reason_says_so(settings: Settings) -> None:
     missing = KafkaExplainer(kafka_config(settings), "no.such.topic", group=scan_group(settings))
-    found = await missing.explain(incident())
+    found = (await missing.explain(incident())).reason
     assert found.note == "Words and posts are missing: Kafka does not hold the posts of the incident."

@@ -30,7 +30,7 @@ from streams.alerts.storage.store import (
     read_rules,
     replace_rule,
 )
-from streams.alerts.storage.stored import IncidentFilter
+from streams.alerts.storage.stored import Explanation, IncidentFilter
 from streams.records import AlertReason, AlertWord
 from tests.helpers import NOON_MS
 from tests.integration.alerts_support import CHANNELS, MINUTE, rule
@@ -152,10 +152,10 @@ async def test_the_first_explanation_counts(pool: PostgresPool) -> None:
             reason = AlertReason(
                 value=20, low=12, high=31, posts=20, limit=10, summary="why", words=(AlertWord(word, 3.0, 5, 1),)
             )
-            stored = await explain(connection, one.incident, reason)
+            stored = await explain(connection, one.incident, Explanation(reason))
             assert stored is not None
             assert [each.word for each in stored.reason.words] == ["first"]
-        assert await explain(connection, "none", reason) is None
+        assert await explain(connection, "none", Explanation(reason)) is None
 
 
 async def test_decisions_of_an_evaluation_that_was_taken_over_are_refused(pool: PostgresPool) -> None:

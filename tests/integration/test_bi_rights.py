@@ -43,6 +43,7 @@ ALERTS = (
     "alert_series",
     "alert_ticks",
     "alert_incidents",
+    "alert_examples",
     "alert_outbox",
 )
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from streams.alerts.engine.measure import Reading, measured
-from streams.alerts.rules.rule import EmotionShare
 from streams.alerts.evaluation.window_checks import reading_of
+from streams.alerts.rules.rule import EmotionShare
 from streams.records import EmotionWindow, RecordError, SentimentStats, to_ms
 from streams.records.values import MAX_COUNT
 from tests.integration.alerts_support import window

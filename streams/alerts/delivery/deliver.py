@@ -240,11 +240,12 @@ class Deliverer:
             found = await read_incident(connection, incident)
         if found is None or found.explained_at is not None:
             return found
-        reason = await self._explainer.explain(found)
+        explanation = await self._explainer.explain(found)
+        reason = explanation.reason
         result = "none" if not (reason.words or reason.examples) else "complete" if reason.note is None else "noted"
         self._metrics.explanations.labels(result).inc()
         async with alerts_connection(self._pool, "storing the reason of an incident") as connection:
-            return await explain(connection, incident, reason)
+            return await explain(connection, incident, explanation)
 
     async def _record(self, place: _Place, delivery: Delivery, outcome: Outcome, *, until: float) -> None:
         """Record the outcome. While Postgres does not answer, try again up to the end of the lease.

@@ -14,9 +14,9 @@ from connectors.errors import ConnectorError
 from streams.alerts.engine.measure import Reading, measured
 from streams.alerts.explanation.explain import Explainer, measure_of
 from streams.alerts.rules.rule import Volume
-from streams.alerts.storage.stored import Incident
+from streams.alerts.storage.stored import Explanation, Incident
 from streams.query.windows import KeywordWindows
-from streams.records import ALL_KEYWORDS, AlertPoint, AlertReason, from_ms, to_ms
+from streams.records import ALL_KEYWORDS, AlertPoint, from_ms, to_ms
 from streams.redact import redact
 from streams.windows.codec import to_window
 
@@ -37,15 +37,16 @@ class CourseExplainer:
         self._explainer = explainer
         self._windows = windows
 
-    async def explain(self, incident: Incident) -> AlertReason:
+    async def explain(self, incident: Incident) -> Explanation:
         """See `Explainer.explain`."""
-        reason = await self._explainer.explain(incident)
+        found = await self._explainer.explain(incident)
         try:
-            return changed(reason, points=await self._points(incident))
+            return found._replace(reason=changed(found.reason, points=await self._points(incident)))
         except ConnectorError as exc:
             problem = redact(str(exc))
         logger.warning("the course of the incident %s is missing: %s", incident.incident, problem)
-        return changed(reason, note=f"{reason.note or ''} The course is missing: {problem}.".strip())
+        note = f"{found.reason.note or ''} The course is missing: {problem}.".strip()
+        return found._replace(reason=changed(found.reason, note=note))
 
     async def _points(self, incident: Incident) -> tuple[AlertPoint, ...]:
         step = incident.size * 1_000

@@ -10,10 +10,12 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from streams.alerts.engine.statistics import Z_95, log_odds
 from streams.alerts.explanation.words import words_of
 from streams.alerts.rules.rule import EmotionShare, Measure, SentimentShare
+from streams.alerts.storage.stored import MAX_EXAMPLES
 from streams.records import ALL_KEYWORDS, AlertPost, AlertWord, ClassifiedPost
 
 MAX_WORDS: Final = 10
-MAX_EXAMPLES: Final = 5
+SPARE_EXAMPLES: Final = 20
+"""Examples that are chosen in place of those that turn out to be erased."""
 
 MIN_WORD_POSTS: Final = 3
 """A word in fewer posts of the incident tells nothing."""
@@ -138,6 +140,11 @@ class Evidence:
                 authors.add(author)
         chosen = [candidate.post for candidate in (*first, *again)[:most]]
         return tuple(self._shown(post, show) for post in chosen)
+
+    def authors(self) -> dict[str, str]:
+        """Returns the known authors of the posts that may be examples, by the ids of the posts."""
+        posts = [candidate.post for candidate in self._candidates.values()]
+        return {post.id: post.author for post in posts if post.author is not None}
 
     def sameness(self) -> Sameness:
         """Returns how much of the posts of the incident is by one author, or the same text."""

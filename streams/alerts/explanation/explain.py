@@ -23,9 +23,9 @@ from connectors.errors import ConnectorError
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.offsets import OffsetReader
-from streams.alerts.explanation.evidence import Evidence, concentration
+from streams.alerts.explanation.evidence import SPARE_EXAMPLES, Evidence, concentration
 from streams.alerts.rules.rule import EmotionShare, Measure, SentimentShare, Volume
-from streams.alerts.storage.stored import Incident
+from streams.alerts.storage.stored import MAX_EXAMPLES, Explanation, Incident
 from streams.characters import cut
 from streams.process.background import in_background
 from streams.records import ALL_KEYWORDS, AlertReason, ClassifiedPost, RecordError, to_ms
@@ -60,7 +60,7 @@ class Bounds:
 class Explainer(Protocol):
     """Adds words and posts to the reason of an incident."""
 
-    async def explain(self, incident: Incident, /) -> AlertReason:
+    async def explain(self, incident: Incident, /) -> Explanation:
         """Returns the reason with words and posts, or with a note that says why there are none. Never raises."""
 
 
@@ -89,7 +89,7 @@ class KafkaExplainer:
         self._group = group
         self._bounds = bounds or Bounds()
 
-    async def explain(self, incident: Incident) -> AlertReason:
+    async def explain(self, incident: Incident) -> Explanation:
         """See `Explainer.explain`."""
         # A request to Kafka may take longer than the time that is left for the reading.
         within_s = self._bounds.seconds + self._config.timeout_s
@@ -101,9 +101,9 @@ class KafkaExplainer:
         except ConnectorError as exc:
             problem = redact(str(exc))
         logger.warning("the words and posts of the incident %s are missing: %s", incident.incident, problem)
-        return changed(incident.reason, note=f"Words and posts are missing: {problem}.")
+        return Explanation(changed(incident.reason, note=f"Words and posts are missing: {problem}."))
 
-    def _read(self, incident: Incident) -> AlertReason:
+    def _read(self, incident: Incident) -> Explanation:
         evidence = Evidence(incident.keyword, measure_of(incident))
         spans = _Spans.of(incident)
         deadline = Deadline(self._bounds.seconds)
@@ -117,7 +117,7 @@ class KafkaExplainer:
                 for offsets in ranges.now, ranges.before:
                     if not self._collect(reader, partition, offsets, collector, deadline):
                         found.in_time = False
-        return reason_with(incident.reason, evidence, found)
+        return Explanation(reason_with(incident.reason, evidence, found), evidence.authors())
 
     def _ranges(self, reader: OffsetReader, partition: int, spans: _Spans, most: int) -> _Ranges:
         low, high = reader.bounds(self._topic, partition)
@@ -219,13 +219,16 @@ def measure_of(incident: Incident) -> Measure:
 
 
 def reason_with(reason: AlertReason, evidence: Evidence, found: PostsRead) -> AlertReason:
-    """Returns a reason with the words and posts of the evidence, and a note on what they are chosen from."""
+    """Returns a reason with the words and posts of the evidence, and a note on what they are chosen from.
+
+    It has more posts than are told; see `Explanation`.
+    """
     same = concentration(evidence.sameness())
     notes = [note for note in (_limits(found), same and f"{same[:1].upper()}{same[1:]}.") if note]
     return changed(
         reason,
         words=evidence.words(),
-        examples=evidence.examples(show=lambda text: cut(text, MAX_TEXT_CHARS)),
+        examples=evidence.examples(MAX_EXAMPLES + SPARE_EXAMPLES, show=lambda text: cut(text, MAX_TEXT_CHARS)),
         note=" ".join(notes) or None,
     )
 

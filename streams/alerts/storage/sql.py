@@ -113,6 +113,11 @@ EXPLAIN = """
     WHERE incident = %(incident)s AND explained_at IS NULL
 """
 
+STORE_EXAMPLES = """
+    INSERT INTO alert_examples (incident, id, source, author, created_at)
+    SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) ON CONFLICT DO NOTHING
+"""
+
 # The evaluation
 
 ADD_POSITIONS = """

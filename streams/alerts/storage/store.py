@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
 from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from pydantic import ValidationError
 
@@ -20,8 +21,18 @@ from connectors.postgres_pool import AsyncConnection, PostgresPool
 from streams.alerts.errors import RuleExistsError, RuleMissingError
 from streams.alerts.rules.rule import Rule
 from streams.alerts.storage import sql
-from streams.alerts.storage.stored import Delivery, Incident, IncidentFilter, Mute, StoredRule, UnreadableRule
+from streams.alerts.storage.stored import (
+    MAX_EXAMPLES,
+    Delivery,
+    Explanation,
+    Incident,
+    IncidentFilter,
+    Mute,
+    StoredRule,
+    UnreadableRule,
+)
 from streams.records import AlertReason
+from streams.sink.erasures_sql import ARE_ERASED, LOCK_OUT_ERASURES
 
 MAX_LISTED = 1_000
 """The most rows of a list."""
@@ -169,13 +180,30 @@ async def read_deliveries(connection: AsyncConnection, incident: str) -> list[De
     return [Delivery(*row) for row in await fetch_all(connection, sql.DELIVERIES, {"incident": incident})]
 
 
-async def explain(connection: AsyncConnection, incident: str, reason: AlertReason) -> Incident | None:
+async def explain(connection: AsyncConnection, incident: str, found: Explanation) -> Incident | None:
     """Store the reason of an incident with its words and posts, once, and return the incident; None if there is none.
 
-    The reason of the incident that is returned is the one that counts: another process may have been faster.
+    The reason of the incident that is returned is the one that counts: another process may have been faster. Its
+    examples are the first `MAX_EXAMPLES` that are not erased, and a later erasure removes them.
     """
-    await connection.execute(sql.EXPLAIN, {"incident": incident, "reason": reason.to_json().decode()})
+    async with connection.transaction():
+        # Whatever the server's default is: the statements after the lock must see what was committed meanwhile.
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        await connection.execute(LOCK_OUT_ERASURES)
+        posts = found.reason.examples
+        keys = [(post.id, post.source, found.authors.get(post.id), post.created_at) for post in posts]
+        erased = await (await connection.execute(ARE_ERASED, _columns(keys))).fetchall()
+        kept = [place for place, (is_erased,) in enumerate(erased) if not is_erased][:MAX_EXAMPLES]
+        reason = replace(found.reason, examples=tuple(posts[place] for place in kept))
+        values = {"incident": incident, "reason": reason.to_json().decode()}
+        if (await connection.execute(sql.EXPLAIN, values)).rowcount:
+            await connection.execute(sql.STORE_EXAMPLES, (incident, *_columns([keys[place] for place in kept])))
     return await read_incident(connection, incident)
+
+
+def _columns(keys: Sequence[tuple[str, str, str | None, datetime]]) -> list[list[object]]:
+    """Returns the ids, the sources, the authors and the times of creation of posts."""
+    return [[key[place] for key in keys] for place in range(4)]
 
 
 def _incident(row: Sequence[Any]) -> Incident:

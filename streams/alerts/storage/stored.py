@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -11,6 +12,9 @@ from streams.records import AlertReason, AlertRecord, Timestamp
 
 Event = Literal["opened", "closed"]
 DeliveryState = Literal["waiting", "delivered", "failed", "muted"]
+
+MAX_EXAMPLES = 5
+"""The most example posts of an incident."""
 
 TOPIC_CHANNEL = ""
 """The channel of an outbox row that stands for the topic of alerts."""
@@ -125,6 +129,18 @@ class Incident(NamedTuple):
             muted=self.muted,
             channels=channels,
         )
+
+
+class Explanation(NamedTuple):
+    """Why an incident began, with words and posts, before it is stored.
+
+    Attributes:
+        reason: the reason. It has more examples than are told, because some may be erased.
+        authors: the authors of the examples by the ids of the posts, as posts have them; unknown ones are left out.
+    """
+
+    reason: AlertReason
+    authors: Mapping[str, str] = {}
 
 
 class Delivery(NamedTuple):
