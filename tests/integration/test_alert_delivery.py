@@ -55,6 +55,11 @@ def receivers() -> Iterator[dict[str, HttpReceiver]]:
         manager.__exit__(None, None, None)
 
 
+def as_bytes(content: bytes | str | None) -> bytes:
+    """Returns the content of a mail, which aiosmtpd has as bytes or as text."""
+    return content.encode() if isinstance(content, str) else content or b""
+
+
 def store(settings: Settings, found: AlertRecord, events: Mapping[str, Sequence[str]], *, age_h: float = 0) -> None:
     """Store an incident, and rows of the outbox: the channels of each event."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
@@ -197,7 +202,7 @@ async def test_each_channel_is_told_at_its_own_pace(  # noqa: PLR0915 - one outb
     assert "explained" in json.loads(receivers["chat"].received[0].body)["text"]
 
     assert [len(box.mails), len(receivers["phone"].received)] == [2, 2]
-    begin, end = (message_from_bytes(bytes(mail.content or b""), policy=default) for mail in box.mails)
+    begin, end = (message_from_bytes(as_bytes(mail.content), policy=default) for mail in box.mails)
     assert end["In-Reply-To"] == begin["Message-ID"]
 
     # Secrets are nowhere.

@@ -86,6 +86,12 @@ async def test_words_and_posts_of_an_incident(settings: Settings, producer: Conf
     assert (late.words, late.examples) == ((), ())
     assert late.note == "Words and posts are missing: Kafka did not give the posts in time."
 
+    # An incident of silence has no posts that could be missing.
+    silence = incident(keyword="rain", measure="volume", label=None, reason=reason(value=0, posts=0, examples=()))
+    quiet = (await explainer(settings).explain(silence)).reason
+    assert (quiet.words, quiet.examples) == ((), ())
+    assert quiet.note == "There are no words and posts, because the window has no posts."
+
     # Old posts that were classified only now: Kafka's times are far from theirs.
     other = incident(keyword="rain")
     none = (await explainer(settings).explain(other)).reason

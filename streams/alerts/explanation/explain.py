@@ -224,7 +224,7 @@ def reason_with(reason: AlertReason, evidence: Evidence, found: PostsRead) -> Al
     It has more posts than are told; see `Explanation`.
     """
     same = concentration(evidence.sameness())
-    notes = [note for note in (_limits(found), same and f"{same[:1].upper()}{same[1:]}.") if note]
+    notes = [note for note in (_limits(found, reason.posts), same and f"{same[:1].upper()}{same[1:]}.") if note]
     return changed(
         reason,
         words=evidence.words(),
@@ -233,8 +233,11 @@ def reason_with(reason: AlertReason, evidence: Evidence, found: PostsRead) -> Al
     )
 
 
-def _limits(found: PostsRead) -> str | None:
+def _limits(found: PostsRead, posts: int) -> str | None:
+    """Returns why there are no words and posts, or what they are chosen from; `posts` are those of the last window."""
     if not found.now:
+        if not posts and found.in_time:
+            return "There are no words and posts, because the window has no posts."
         why = "does not hold the posts of the incident" if found.in_time else "did not give the posts in time"
         return f"Words and posts are missing: Kafka {why}."
     if not found.in_time:
