@@ -101,13 +101,14 @@ class _Tables:
                 read = Reading.of_window(one)
                 hour = Hour(read.start, read.count, read.labels, read.sentiments, read.unsupported)
                 self._hours[one.keyword, read.start] = hour
+        self._first = dict(sorted(self._hours, reverse=True))
 
     async def hours(self, keyword: str, starts: Iterable[int]) -> dict[int, Hour]:
         found = {}
         for start in starts:
             if (keyword, start) in self._hours:
                 found[start] = self._hours[keyword, start]
-            elif (ALL_KEYWORDS, start) in self._hours:
+            elif start > self._first[keyword] and (ALL_KEYWORDS, start) in self._hours:
                 found[start] = Hour(start, 0, {}, {})
         return found
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from streams.alerts.backtest.past_hours import DAY_MS, KEPT_MS, HourParts, PastHours, WindowSource, hour_parts
+from streams.alerts.backtest.past_hours import HourParts, PastHours, WindowSource, hour_parts
 from streams.alerts.backtest.result import Incident, Result, RuleResult
 from streams.alerts.backtest.spans import spans, take_span
 from streams.alerts.backtest.tally import Tally
+from streams.alerts.engine.baseline import DAY_MS, KEPT_MS
 from streams.alerts.engine.condition import needs_baseline
 from streams.alerts.engine.engine import Closed, Engine, Opened, RevisedRule
 from streams.alerts.rules.rule import EACH_KEYWORD

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from streams.alerts.engine.baseline import HOUR_MS, HOUR_S, KEPT_MS
 from streams.alerts.engine.measure import Hour, Reading
-
-HOUR_S = 3_600
-HOUR_MS = HOUR_S * 1_000
-DAY_MS = 24 * HOUR_MS
-
-KEPT_MS = 29 * DAY_MS
-"""How far back hours are kept: four weeks, and the hours around the same hour of the week."""
 
 
 class WindowSource(Protocol):
@@ -59,6 +54,7 @@ class PastHours:
         self._parts = parts
         self._hours: dict[str, dict[int, Hour]] = defaultdict(dict)
         self._counted: set[int] = set()
+        self._first: dict[str, int] = {}
         self._loaded_to: int | None = None
 
     def load(self, begin: int, end: int) -> None:
@@ -84,18 +80,21 @@ class PastHours:
         for reading in self._source.windows(self._keywords, size, begin, end):
             start = reading.start - reading.start % HOUR_MS
             hours = self._hours[reading.keyword]
+            self._first[reading.keyword] = min(start, self._first.get(reading.keyword, start))
             hours[start] = add(hours.get(start), start, reading)
 
     def get(self, keyword: str, starts: Iterable[int]) -> Mapping[int, Hour]:
         """Returns the known hours of a keyword, by start, of those that start at one of `starts`.
 
-        An hour without posts of the keyword is known if there were posts of others.
+        An hour without posts of the keyword is known if there were posts of others, and the keyword had posts before:
+        it may not have been followed before its first window.
         """
         hours, found = self._hours.get(keyword, {}), {}
+        first = self._first.get(keyword, math.inf)
         for start in starts:
             if start in hours:
                 found[start] = hours[start]
-            elif start in self._counted:
+            elif start > first and start in self._counted:
                 found[start] = Hour(start, 0, {}, {})
         return found
 

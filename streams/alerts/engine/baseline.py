@@ -9,7 +9,8 @@ time (UTC):
 - the same hour of the last `DAYS` days, which tells the same. For a keyword that has not been followed long enough,
   their median is the usual value.
 
-An hour is known if the system has counted it. With fewer than `MIN_HOURS` known hours nothing is usual.
+An hour is known if the system has counted it, and the keyword had posts before or in it: before its first window the
+keyword may not have been followed. With fewer than `MIN_HOURS` known hours nothing is usual.
 
 What a window may differ by has three parts: the noise of its own number of posts (Poisson or binomial); how much hours
 differ beyond this noise, from their median absolute deviation, which a few extreme hours do not change; and the error
@@ -50,9 +51,13 @@ MIN_ANGLE_SPREAD: Final = 0.02
 """The least standard deviation between the shares of hours, in radians of `share_scale`: 1.2 percentage points at 10 %,
 and 2 at 50 %."""
 
-HOUR_MS: Final = 3_600_000
-_DAY_MS: Final = 24 * HOUR_MS
-_WEEK_MS: Final = 7 * _DAY_MS
+HOUR_S: Final = 3_600
+HOUR_MS: Final = 1_000 * HOUR_S
+DAY_MS: Final = 24 * HOUR_MS
+
+KEPT_MS: Final = 29 * DAY_MS
+"""How far back hours are kept: four weeks, and the hours around the same hour of the week."""
+_WEEK_MS: Final = 7 * DAY_MS
 
 
 class Usual(Protocol):
@@ -209,7 +214,7 @@ def _groups(start: int, size: int) -> list[list[range]]:
         return [range(begin - shift, end - shift, HOUR_MS) for shift in shifts]
 
     offsets = [0] if length > HOUR_MS else [0, *(o for n in range(1, NEIGHBOURS + 1) for o in (-n, n))]
-    return [*(spans(_WEEK_MS, WEEKS, offset) for offset in offsets), spans(_DAY_MS, DAYS)]
+    return [*(spans(_WEEK_MS, WEEKS, offset) for offset in offsets), spans(DAY_MS, DAYS)]
 
 
 def _known(measure: Measure, hours: Mapping[int, Hour], spans: Sequence[range]) -> list[Measured]:

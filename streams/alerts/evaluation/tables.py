@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from streams.alerts.engine.baseline import HOUR_MS, HOUR_S, KEPT_MS
 from streams.alerts.engine.measure import Hour, Reading
 from streams.query.windows import KeywordWindows
 from streams.records import ALL_KEYWORDS
 from streams.windows.codec import to_window
 
-HOUR_S = 3_600
+MAX_FIRST = 100_000
+"""Keywords whose first hour is kept in memory."""
 
 MAX_HOURS = 500_000
 """Hours that are kept in memory: about 200 MB if all have six emotions."""
@@ -30,12 +32,14 @@ class AlertTables:
         """Read with `windows`, whose client somebody else closes."""
         self._windows = windows
         self._kept: OrderedDict[tuple[str, int], Hour | None] = OrderedDict()
+        self._first: OrderedDict[str, int] = OrderedDict()
 
     async def hours(self, keyword: str, starts: Iterable[int]) -> dict[int, Hour]:
         """Returns hours of a keyword that are known, by their starts in ms since 1970.
 
-        An hour in which others had posts and the keyword had none has 0 posts. There is none if the tables have no
-        windows of an hour, or no longer hold it.
+        An hour in which others had posts and the keyword had none has 0 posts, if the keyword had posts before. There
+        is none before the first hour of the keyword, because it may not have been followed then; and none if the tables
+        have no windows of an hour, or no longer hold it.
 
         Raises:
             ConnectorError: Redis does not answer, or rejects the call.
@@ -46,11 +50,14 @@ class AlertTables:
         await self._keep(keyword, wanted)
         absent = [start for start in wanted if self._kept.get((keyword, start)) is None]
         if absent and keyword != ALL_KEYWORDS:
+            first = await self._first_hour(keyword, wanted[-1])
+            absent = [] if first is None else [start for start in absent if start > first]
             await self._keep(ALL_KEYWORDS, absent)
+        silent = {*absent}
         found: dict[int, Hour] = {}
         for start in wanted:
             hour = self._kept.get((keyword, start))
-            if hour is None and self._kept.get((ALL_KEYWORDS, start)) is not None:
+            if start in silent and self._kept.get((ALL_KEYWORDS, start)) is not None:
                 hour = Hour(start, 0, {}, {})
             if hour is not None:
                 found[start] = hour
@@ -69,6 +76,21 @@ class AlertTables:
             if one is not None:
                 hour = Hour(start, one.count, one.labels, one.sentiments, one.unsupported)
             self._kept[keyword, start] = hour
+
+    async def _first_hour(self, keyword: str, last: int) -> int | None:
+        """Returns the start of the first hour in which a keyword had posts, as far back as any rule looks from `last`.
+
+        None if it had none up to then. All of these hours are read, in one round trip, until there is one.
+        """
+        if keyword not in self._first:
+            starts = range(max(0, last - KEPT_MS), last + HOUR_MS, HOUR_MS)
+            found = await self._windows.at_starts(keyword, HOUR_S, starts)
+            if not found.rows:
+                return None
+            if len(self._first) >= MAX_FIRST:
+                self._first.popitem(last=False)
+            self._first[keyword] = min(key.start for key, _ in found.rows)
+        return self._first[keyword]
 
     async def absent(self, keyword: str, size: int, start: int) -> Reading | None:
         """Returns what is known of a window whose final record has not come, although there is one of all posts.
