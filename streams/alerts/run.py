@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 LATE_S = 60.0
 """Seconds without a complete round after which `/health` says that the evaluation is late."""
 
+POSTGRES_S = 1.0
+"""Seconds between two looks whether Postgres answers, at the start."""
+
 BACKLOG_S = 5.0
 """Seconds between two reads of the figures of the outbox."""
 
@@ -148,8 +151,6 @@ async def _run(settings: Settings, channels: Mapping[str, Channel]) -> None:
         pool, tables = await stack.enter_async_context(_opened(settings))
         # The deliveries have connections of their own, so that many channels do not hold up the evaluation.
         others = await stack.enter_async_context(_pool(settings))
-        async with alerts_connection(pool, "looking for the tables of alerts") as connection:
-            await connection.execute("SELECT FROM alert_ticks LIMIT 1")
         holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
         evaluator = Evaluator(settings, pool, tables, metrics, holder=holder, channels=lambda: names)
         role = AlertsRole(settings, evaluator, pool, metrics)
@@ -159,7 +160,29 @@ async def _run(settings: Settings, channels: Mapping[str, Channel]) -> None:
             host, port, setting = settings.web_bind, settings.alert_web_port, "EMOSTREAM_ALERT_WEB_PORT"
             pages = {"/health": role.health}
             stack.enter_context(StatusWeb(host, port, registry=metrics.registry, pages=pages, setting=setting))
-        await _run_parts([role.evaluate, role.watch_outbox, deliverer.run], stop)
+        await _wait_for_tables(pool, stop)
+        if not stop.is_set():
+            await _run_parts([role.evaluate, role.watch_outbox, deliverer.run], stop)
+
+
+async def _wait_for_tables(pool: PostgresPool, stop: asyncio.Event) -> None:
+    """Wait until Postgres answers, or `stop` is set. One line in the log says so.
+
+    Raises:
+        ConnectorError: Postgres rejects the login or the call, or has no tables of alerts.
+    """
+    is_told = False
+    while not stop.is_set():
+        try:
+            async with alerts_connection(pool, "looking for the tables of alerts") as connection:
+                await connection.execute("SELECT FROM alert_ticks LIMIT 1")
+        except UnavailableError as exc:
+            if not is_told:
+                logger.warning("nothing is evaluated or delivered until Postgres answers: %s", exc)
+            is_told = True
+            await wait_for(stop, POSTGRES_S)
+        else:
+            return
 
 
 async def _run_parts(parts: Sequence[Part], stop: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -13,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.producer import ConfirmedProducer
 from streams.alerts.evaluation.metrics import AlertMetrics
 from streams.settings import Settings, load_settings
+from tests.forked_role import ForkedAlerts
 from tests.integration.alerts_support import (
     FAST,
     evaluating,
@@ -28,6 +30,7 @@ from tests.integration.alerts_support import (
 from tests.integration.link_proxy import LinkProxy
 from tests.integration.support import offsets
 
+WAITS = "nothing is evaluated or delivered until Postgres answers"
 LINKS = {"redis": "REDIS_URL", "postgres": "POSTGRES_DSN"}
 
 
@@ -44,15 +47,20 @@ def links(env: dict[str, str]) -> Iterator[dict[str, LinkProxy]]:
 
 
 @pytest.fixture
-def linked(settings: Settings, env: dict[str, str], links: dict[str, LinkProxy]) -> Settings:
-    """The settings of an evaluation that reaches Redis and Postgres through the links."""
-    changed = dict(env)
+def linked_env(settings: Settings, env: dict[str, str], links: dict[str, LinkProxy]) -> dict[str, str]:
+    """The environment of an evaluation that reaches Redis and Postgres through the links."""
+    changed = env | {f"EMOSTREAM_{name.upper()}": str(value) for name, value in FAST.items()}
     for name, link in links.items():
         key = f"EMOSTREAM_{LINKS[name]}"
         parts = urlsplit(env[key])
         account, at, _ = parts.netloc.rpartition("@")
         changed[key] = urlunsplit(parts._replace(netloc=f"{account}{at}127.0.0.1:{link.port}"))
-    return load_settings(env_file=None, environ=changed, **FAST)
+    return changed
+
+
+@pytest.fixture
+def linked(linked_env: dict[str, str]) -> Settings:
+    return load_settings(env_file=None, environ=linked_env)
 
 
 @pytest.mark.parametrize("server", ["redis", "postgres"])
@@ -84,6 +92,33 @@ async def test_a_server_that_does_not_answer_is_waited_for(
     assert [begin for begin, *_ in incidents(settings).values()] == [1]
     assert sum("begins anew" in line for line in caplog.messages) == 1
     assert sum("goes on" in line for line in caplog.messages) == 1
+
+
+async def test_a_process_that_starts_without_postgres_waits_for_it(
+    settings: Settings,
+    linked_env: dict[str, str],
+    links: dict[str, LinkProxy],
+    producer: ConfirmedProducer,
+    tmp_path: Path,
+) -> None:
+    await store_rules(settings, rule())
+    publish(settings, producer, minutes({0: 20, 1: 5}))
+    links["postgres"].cut()
+    roles = [ForkedAlerts(linked_env, tmp_path / f"{number}.log") for number in range(2)]
+    try:
+        for role in roles:
+            await until(lambda role=role: role.log.exists() and WAITS in role.log.read_text(), what="it does not wait")
+            role.check()
+        assert roles[0].stop() == 0
+        links["postgres"].restore()
+        await until(lambda: len(incidents(settings)) == 1, what="it does not begin")
+        assert roles[1].stop() == 0
+    finally:
+        for role in roles:
+            role.kill()
+    text = roles[1].log.read_text("utf-8")
+    assert text.count(WAITS) == 1
+    assert "Traceback" not in text
 
 
 async def test_windows_that_kafka_has_deleted_are_counted_and_passed_over(
