@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -139,6 +140,36 @@ async def test_a_provisional_window_opens_an_incident_of_a_growing_volume_at_onc
         await decided(settings, 1)
     assert list(incidents(settings)) == [KEY]
     assert query(settings, "SELECT value FROM alert_incidents") == [(11,)]
+
+
+async def test_a_rule_finds_the_window_that_exceeds_its_limit_when_it_is_stored(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No record of the window comes any more."""
+    monkeypatch.setattr("streams.alerts.evaluator.RULES_S", 0.1)
+    hour = int(time.time()) // 3_600 * 3_600_000
+    redis = connect(settings.redis_url.get_secret_value())
+    for keyword, start, final in (("coffee", hour, 0), ("rain", hour, 1), ("tea", hour - 7_200_000, 0)):
+        await redis.hset(
+            f"{settings.redis_prefix}:{{{_shard(keyword, settings)}}}:w:3600|{start}|{keyword}",
+            mapping={
+                "n": "20",
+                "l:joy": "20",
+                "rev": "1",
+                "final": str(final),
+                "first": str(start),
+                "last": str(start),
+            },
+        )
+    await redis.aclose()
+    async with evaluating(settings) as evaluator:
+        await until(lambda: evaluator.round_at is not None, what="no round")
+        low = rule("low", window_s=3_600, condition={"type": "threshold", "direction": "below", "limit": 50})
+        await store_rules(settings, low, rule(window_s=3_600, keywords=["coffee", "rain", "tea"]))
+        await until(lambda: incidents(settings) != {}, what="the window is not found")
+    [(found, value, decided)] = query(settings, "SELECT incident, value, decided_at FROM alert_incidents")
+    assert found.startswith("r1|coffee|3600|")
+    assert (value, int(decided.timestamp()) * 1_000) == (20, hour + 3_600_000)
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted", "disabled"])

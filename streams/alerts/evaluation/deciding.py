@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from streams.alerts.engine.engine import Closed, Engine, Opened, RevisedRule, SeriesKey, SeriesState
 from streams.alerts.engine.measure import Reading
@@ -95,6 +95,24 @@ class Deciding:
             self._provisional.add(reading)
         elif any(rule.window_s == reading.size and rule.watches(reading.keyword) for rule in self._growing):
             self._provisional.add(reading)
+
+    async def look(self, rules: Collection[str], now_ms: int) -> None:
+        """Take the windows that fill now from Redis, for rules that were added or changed: their records were passed.
+
+        Only a volume above a limit can begin an incident before a window is final, and only named keywords are looked
+        at. For other rules the next window is early enough.
+
+        Args:
+            rules: the ids of the rules.
+            now_ms: the time in ms since 1970.
+
+        Raises:
+            ConnectorError: Redis does not answer, or rejects the call.
+        """
+        growing = [rule for rule in self._growing if rule.id in rules and rule.keywords != EACH_KEYWORD]
+        for size, keyword in sorted({(rule.window_s, keyword) for rule in growing for keyword in rule.keywords}):
+            for reading in await self._tables.filling(keyword, size, now_ms):
+                self._provisional.add(reading)
 
     async def decide(self, now_ms: int, until_ms: int | None) -> bool:
         """Decide the spans that are ready, and then what provisional windows can decide.

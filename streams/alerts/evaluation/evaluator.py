@@ -146,8 +146,10 @@ class Evaluator:
                     await self._check_topic(topic_id, len(positions))
                     found = self._note(*await self._progress.rules())
                     if found != rules:
+                        added = {one.rule.id for one in found if one not in rules}
                         rules = found
                         deciding.replace(rules)
+                        await deciding.look(added, int(time.time() * 1_000))
                     checked = began
                 is_behind = await self._round(intake, deciding, positions)
                 self.round_at = time.monotonic()

@@ -13,6 +13,7 @@ from streams.alerts.engine.measure import Hour, Reading
 from streams.query.windows import KeywordWindows
 from streams.records import ALL_KEYWORDS
 from streams.windows.codec import to_window
+from streams.windows.tumbling import window_start
 
 MAX_FIRST = 100_000
 """Keywords whose first hour is kept in memory."""
@@ -91,6 +92,17 @@ class AlertTables:
                 self._first.popitem(last=False)
             self._first[keyword] = min(key.start for key, _ in found.rows)
         return self._first[keyword]
+
+    async def filling(self, keyword: str, size: int, now_ms: int) -> list[Reading]:
+        """Returns those windows of the present and of the one before that are not final, as they are now.
+
+        Raises:
+            ConnectorError: Redis does not answer, or rejects the call.
+        """
+        start = window_start(now_ms, size)
+        found = await self._windows.at_starts(keyword, size, [start - size * 1_000, start])
+        readings = [Reading.of_window(to_window(key, row)) for key, row in found.rows]
+        return [reading for reading in readings if not reading.final]
 
     async def absent(self, keyword: str, size: int, start: int) -> Reading | None:
         """Returns what is known of a window whose final record has not come, although there is one of all posts.
