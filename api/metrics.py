@@ -39,6 +39,11 @@ class ApiMetrics:
             ["topic"],
             registry=registry,
         )
+        self.restarts = Counter(
+            "emostream_http_process_restarts",
+            "Restarts of this process of the HTTP service after it had ended by itself.",
+            registry=registry,
+        )
         # `labels` checks and joins its arguments under a lock each time. There are few routes and statuses.
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}

@@ -7,7 +7,7 @@ import logging
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
@@ -16,6 +16,7 @@ from api.app import create_app
 from api.protocols import BoundedHttp, BoundedWebSocket
 from api.resources import Resources, open_resources
 from streams.process.listening import listen_errors
+from streams.process.metrics_server import metrics_server
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -73,22 +74,39 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def run(settings: Settings, *, on_ready: Callable[[], None] = lambda: None, share_port: bool = False) -> None:
+async def run(
+    settings: Settings,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+    share_port: bool = False,
+    restarts: int = 0,
+) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
         settings: The settings.
         on_ready: Called when the service accepts connections.
         share_port: Whether other processes of this service listen on the same port.
+        restarts: How often a supervisor has started this process again.
 
     Raises:
+        RejectedError: The port of the service or that of the metrics is in use or not allowed.
         SettingsError: The address is not loopback, and nothing authenticates callers.
         ConnectorError, ModelError: The service cannot start; the message says why.
     """
     allow_many_connections()
     listening = bind(settings.api_host, settings.api_port, share=share_port)
     try:
-        async with open_resources(settings) as resources:
+        async with open_resources(settings) as resources, AsyncExitStack() as stack:
+            resources.metrics.restarts.inc(restarts)
+            stack.enter_context(
+                metrics_server(
+                    settings.web_bind,
+                    settings.api_metrics_port,
+                    resources.metrics.registry,
+                    setting="EMOSTREAM_API_METRICS_PORT",
+                )
+            )
             config = uvicorn.Config(
                 create_app(resources),
                 http=BoundedHttp,

@@ -17,6 +17,13 @@ class ApiSettings(ServerSettings):
     # HTTP service
     api_host: str = Field("127.0.0.1", min_length=1, description="Address that the HTTP service listens on.")
     api_port: int = Field(8000, ge=0, le=65_535, description="Port of the HTTP service; 0 for any free port.")
+    api_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Port on which a process of the HTTP service serves its own /metrics, at EMOSTREAM_WEB_BIND; 0 for "
+        "none. With `--processes`, each further process takes the next port.",
+    )
     api_allow_open: bool = Field(
         False,
         description="Whether the HTTP service may run without authentication on an address that is not loopback.",

@@ -42,15 +42,15 @@ def listen_errors(
         ) from exc
 
 
-def check_port_free(host: str, port: int) -> None:
-    """Check that a worker's web server could listen on a port.
+def check_port_free(host: str, port: int, *, setting: str = "EMOSTREAM_WEB_PORT") -> None:
+    """Check that a web server could listen on a port. `setting` is the setting of the port, for the error.
 
     Raises:
         RejectedError: As `listen_errors`.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with listen_errors(host, port, setting="EMOSTREAM_WEB_PORT"):
+        with listen_errors(host, port, setting=setting):
             probe.bind((host, port))
 
 

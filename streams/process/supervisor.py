@@ -1,4 +1,4 @@
-"""Runs a worker as several processes that start, stop and end together.
+"""Runs a worker or the HTTP service as several processes that start and stop together.
 
     supervisor ── worker-0, worker-1, …      each a worker of its own, with its own web port
 
@@ -9,7 +9,9 @@
 4. Wait for SIGTERM or Ctrl-C, or until a process ends by itself.
 5. Stop all processes: SIGTERM first, and SIGKILL after `stop_s` or at a second signal.
 
-Processes are not restarted: systemd, Compose or Kubernetes restarts the worker. Each process runs in a session of its
+The processes of a worker are not restarted: systemd, Compose or Kubernetes restarts the worker. With a `RestartPolicy`,
+as the HTTP service has one, a process that ends in step 4 is started again after a pause, and the others run on. All
+are stopped if it ends too often in a row. Each process runs in a session of its
 own, so that the terminal's Ctrl-C reaches it through the supervisor only. If the supervisor is killed, its ends of the
 lifelines close, and the processes stop by themselves (`streams.process.lifeline`).
 
@@ -30,6 +32,7 @@ from typing import Any
 
 from streams.errors import EmostreamError
 from streams.process.lifeline import GO
+from streams.process.restarts import RestartPolicy, Restarts
 
 logger = logging.getLogger(__name__)
 
@@ -113,9 +116,11 @@ async def start(name: str, command: Sequence[str], env: Mapping[str, str]) -> Ch
                 pass_fds=(process_end.fileno(),),
                 start_new_session=True,
             )
-    except OSError as exc:
+    except BaseException as exc:
         supervisor_end.close()
-        raise EmostreamError(f"cannot start {name}: {exc.strerror or exc}") from exc
+        if isinstance(exc, OSError):
+            raise EmostreamError(f"cannot start {name}: {exc.strerror or exc}") from exc
+        raise
     return Child(name, process, supervisor_end, asyncio.ensure_future(process.wait()))
 
 
@@ -123,7 +128,13 @@ class Supervisor:
     """Runs processes as one. Call `run` once, in the main thread."""
 
     def __init__(
-        self, commands: Mapping[str, Sequence[str]], *, env: Mapping[str, str], stop_s: float, note: str
+        self,
+        commands: Mapping[str, Sequence[str]],
+        *,
+        env: Mapping[str, str],
+        stop_s: float,
+        note: str,
+        restarts: RestartPolicy | None = None,
     ) -> None:
         """Prepare the supervisor; `run` starts the processes.
 
@@ -132,18 +143,21 @@ class Supervisor:
             env: The environment of each process.
             stop_s: Seconds that the processes have to stop before they are killed.
             note: Text that is logged when all processes have begun.
+            restarts: When a process that ends is started again, with `--restarts N` added to its arguments; None if
+                it ends all.
         """
         self._commands = commands
         self._env = env
         self._note = note
         self._stop_s = stop_s
+        self._restarts = restarts
         self._children: list[Child] = []
         self._signals: list[int] = []
         self._stop_requested = asyncio.Event()
         self._kill_requested = asyncio.Event()
 
     async def run(self) -> int:
-        """Run the processes until a signal arrives or one of them ends, and return the exit code.
+        """Run the processes until a signal arrives or one of them ends for good, and return the exit code.
 
         Raises:
             EmostreamError: The system refuses to start a process.
@@ -191,6 +205,8 @@ class Supervisor:
                 await child.go()
             logger.info("%s: %s", self._note, ", ".join(map(str, self._children)))
             # Step 4: wait for a signal, or until a process ends.
+            if self._restarts is not None:
+                return await self._keep_all(self._restarts)
             if await self._stop_requested_before(*ended):
                 return None
         failed = next(child for child in self._children if child.ended.done())
@@ -199,6 +215,50 @@ class Supervisor:
         if first_ready or failed is not first or code <= 0:
             logger.error("%s %s; stopping the others", failed, describe_exit(code))
         return failed
+
+    async def _keep_all(self, policy: RestartPolicy) -> Child | None:
+        """Step 4 with restarts. Returns the process that is in a crash loop, or None after a signal."""
+        first = self._children[0]
+        keepers = [
+            asyncio.ensure_future(self._keep(child, Restarts(policy), is_ready=child is first))
+            for child in self._children
+        ]
+        try:
+            if await self._stop_requested_before(*keepers):
+                return None
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.wait(keepers)
+        return next(keeper for keeper in keepers if not keeper.cancelled()).result()
+
+    async def _keep(self, child: Child, restarts: Restarts, *, is_ready: bool) -> Child:
+        """Start a process again whenever it has ended. Returns the process if it is in a crash loop.
+
+        `is_ready` is whether the process has reported that it is ready.
+
+        Raises:
+            EmostreamError: The system refuses to start it.
+        """
+        clock = asyncio.get_running_loop().time
+        while True:
+            ready_at = clock() if is_ready or await child.is_ready() else None
+            await asyncio.wait([child.ended])
+            # It no longer takes part in a stop.
+            self._children.remove(child)
+            child.lifeline.close()
+            how = describe_exit(child.ended.result())
+            pause_s = restarts.next_s(0.0 if ready_at is None else clock() - ready_at)
+            if pause_s is None:
+                logger.error("%s %s, again after %d restarts; stopping the others", child, how, restarts.total)
+                return child
+            logger.error("%s %s; it is started again in %g s (restart %d)", child, how, pause_s, restarts.total)
+            await asyncio.sleep(pause_s)
+            command = [*self._commands[child.name], "--restarts", str(restarts.total)]
+            child, is_ready = await start(child.name, command, self._env), False
+            self._children.append(child)
+            await child.go()
+            logger.info("started %s", child)
 
     async def _stop_requested_before(self, *events: asyncio.Future[Any]) -> bool:
         """Wait for a signal or for one of the events, and return whether a signal has arrived."""

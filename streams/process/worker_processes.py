@@ -61,8 +61,10 @@ def plan_processes(settings: Settings) -> ProcessPlan:
     return ProcessPlan(processes, threads, _note(processes, threads, note), capped=processes < cores)
 
 
-def web_ports(first: int, processes: int) -> list[int]:
+def web_ports(first: int, processes: int, *, setting: str = "WEB_PORT") -> list[int]:
     """Returns the port of each process: `first` and those that follow. If `first` is 0, all are 0: no web server.
+
+    `setting` is the name of the setting of the port without its prefix, for the error.
 
     Raises:
         SettingsError: A port would be above 65535.
@@ -71,12 +73,14 @@ def web_ports(first: int, processes: int) -> list[int]:
         return [0] * processes
     if first + processes - 1 > _LAST_PORT:
         problem = f"{processes} processes from {first} on need ports above {_LAST_PORT}; choose a lower port"
-        raise SettingsError([f"{PREFIX}WEB_PORT: {problem}"])
+        raise SettingsError([f"{PREFIX}{setting}: {problem}"])
     return list(range(first, first + processes))
 
 
-def check_ports_free(host: str, ports: Sequence[int]) -> None:
+def check_ports_free(host: str, ports: Sequence[int], *, setting: str = "WEB_PORT") -> None:
     """Check that the web server of each process could listen on its port.
+
+    `setting` is the name of the setting of the port without its prefix, for the error.
 
     Raises:
         RejectedError: A port is in use, the process may not use it, or the address is not one of this machine. The
@@ -84,7 +88,7 @@ def check_ports_free(host: str, ports: Sequence[int]) -> None:
     """
     for port in filter(None, ports):
         try:
-            check_port_free(host, port)
+            check_port_free(host, port, setting=f"{PREFIX}{setting}")
         except RejectedError as exc:
             raise RejectedError(f"{exc} ({len(ports)} processes need the ports {ports[0]} to {ports[-1]})") from exc
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import socket
 from collections.abc import Callable
 
 import httpx
+import psutil
 import pytest
 
+from connectors.local.ports import choose, is_free
 from streams.ops.demo.processes import Role
 from streams.records import EmotionWindow
 from streams.windows.store import WindowStore
@@ -53,22 +54,42 @@ def test_a_port_in_use_is_one_line(start: Callable[..., Role]) -> None:
     assert "EMOSTREAM_API_PORT" in service.log.read_text().splitlines()[-1]
 
 
-def test_several_processes_share_a_port(start: Callable[..., Role]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    service = start("api", "--port", str(port), "--processes", "2")
+def test_several_processes_share_a_port_and_one_that_is_killed_is_started_again(start: Callable[..., Role]) -> None:
+    free = choose(["first"], {}, set(), lambda port: all(map(is_free, range(port, port + 3))))["first"]
+    port, own = free, (free + 1, free + 2)
+    service = start("api", "--port", str(port), "--processes", "2", "--metrics-port", str(own[0]))
     wait_for(lambda: service.log.read_text().count("the HTTP service listens") == 2, 180)
     address = address_of(service)
-    # Both processes may have started in the same hundredth of a second, which is the resolution of their start times.
-    first_requests = set()
-
-    def both_answered() -> bool:
-        metrics = httpx.get(f"{address}/metrics").text
-        first_requests.update(re.findall(r'requests_created{.*route="/metrics".*} (.+)', metrics))
-        return len(first_requests) == 2
-
-    wait_for(both_answered, 180)
+    killed = next(one for one in psutil.Process(service.pid).children() if "api-1" in one.cmdline())
+    assert [restarts_of(metrics) for metrics in own] == [0, 0]
+    # Each request has a new connection, and the system chooses who gets it.
+    wait_for(lambda: asked(address) and all(requests_of(metrics) > 0 for metrics in own), 180)
+    killed.kill()
+    wait_for(lambda: service.log.read_text().count("the HTTP service listens") == 3, 180)
+    assert [restarts_of(metrics) for metrics in own] == [0, 1]
+    assert f"api-1 (pid {killed.pid}) was killed by SIGKILL; it is started again in 1 s (restart 1)" in (
+        service.log.read_text()
+    )
+    wait_for(lambda: asked(address) and requests_of(own[1]) > 0, 180)
     assert service.stop() == 0
+
+
+def asked(address: str) -> bool:
+    return httpx.get(f"{address}/health/live").status_code == 200
+
+
+def requests_of(port: int) -> float:
+    """Returns the requests that the process with this port for metrics has answered."""
+    return value_of(port, 'emostream_http_requests_total{method="GET",route="/health/live",status="200"}')
+
+
+def restarts_of(port: int) -> float:
+    return value_of(port, "emostream_http_process_restarts_total")
+
+
+def value_of(port: int, name: str) -> float:
+    lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(f"{name} "))
 
 
 async def test_the_windows_of_a_keyword(start: Callable[..., Role], store: WindowStore) -> None:

@@ -25,11 +25,14 @@ WAIT_S = 120.0
 
 PARENT = """
     import asyncio, json, logging, os, sys
+    from streams.process.restarts import RestartPolicy
     from streams.process.supervisor import Supervisor
 
     logging.basicConfig(level="INFO", format="%(message)s")
-    commands, stop_s = json.loads(sys.argv[1]), float(sys.argv[2])
-    sys.exit(asyncio.run(Supervisor(commands, env=os.environ, stop_s=stop_s, note="all started").run()))
+    commands, stop_s, policy = json.loads(sys.argv[1]), float(sys.argv[2]), json.loads(sys.argv[3])
+    restarts = RestartPolicy(**policy) if policy else None
+    supervisor = Supervisor(commands, env=os.environ, stop_s=stop_s, note="all started", restarts=restarts)
+    sys.exit(asyncio.run(supervisor.run()))
 """
 
 # Arguments: the file to note events in, the behaviour, and the lifeline.
@@ -70,6 +73,8 @@ CHILD = """
     if how == "slow to start":
         time.sleep(600)
     lifeline.report_ready()
+    if how == "runs" and "--restarts" in sys.argv:
+        note("restart " + sys.argv[sys.argv.index("--restarts") + 1])
     if how == "ends":
         sys.exit(0)
     while True:
@@ -86,14 +91,14 @@ class Family:
         (folder / "parent.py").write_text(textwrap.dedent(PARENT))
         (folder / "child.py").write_text(textwrap.dedent(CHILD))
 
-    def start(self, *behaviours: str, stop_s: float = WAIT_S) -> None:
+    def start(self, *behaviours: str, stop_s: float = WAIT_S, policy: dict[str, float] | None = None) -> None:
         child = [sys.executable, str(self.folder / "child.py")]
         commands = {
             f"worker-{number}": [*child, str(self.folder / f"{number}.notes"), how]
             for number, how in enumerate(behaviours)
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(self.folder / "parent.py"), json.dumps(commands), str(stop_s)],
+            [sys.executable, str(self.folder / "parent.py"), json.dumps(commands), str(stop_s), json.dumps(policy)],
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -265,3 +270,56 @@ class TestSupervisor:
         family.process.kill()
         wait_until(lambda: all(map(is_gone, pids)), "a process is left")
         assert [family.notes(number)[1:] for number in range(2)] == [["go", "SIGTERM"]] * 2
+
+
+class TestSupervisorThatRestarts:
+    def test_a_process_that_is_killed_is_started_again_and_the_others_run_on(self, family: Family) -> None:
+        family.start("runs", "runs", policy={"first_s": 0.01})
+        pids = [family.wait_begun(number) for number in range(2)]
+        os.kill(pids[1], signal.SIGKILL)
+        wait_until(lambda: "restart 1" in family.notes(1), "the process is not started again")
+        family.process.terminate()
+        code, lines = family.end()
+        assert code == 0
+        again = int(family.notes(1)[2].removeprefix("pid "))
+        assert lines[1:] == [
+            f"worker-1 (pid {pids[1]}) was killed by SIGKILL; it is started again in 0.01 s (restart 1)",
+            f"started worker-1 (pid {again})",
+        ]
+        assert family.notes(0)[1:] == ["go", "SIGTERM"]
+        assert family.notes(1)[3:] == ["go", "restart 1", "SIGTERM"]
+
+    def test_the_first_process_is_started_again_too(self, family: Family) -> None:
+        family.start("runs", "runs", policy={"first_s": 0.01})
+        pids = [family.wait_begun(number) for number in range(2)]
+        os.kill(pids[0], signal.SIGKILL)
+        wait_until(lambda: "restart 1" in family.notes(0), "the process is not started again")
+        family.process.terminate()
+        assert family.end()[0] == 0
+        assert family.notes(1)[1:] == ["go", "SIGTERM"]
+
+    def test_a_crash_loop_ends_all(self, family: Family) -> None:
+        family.start("runs", "cannot start", policy={"first_s": 0.01, "most": 2})
+        code, lines = family.end()
+        assert code == 1
+        ends = [line for line in lines if line.startswith("worker-1") and "ended" in line]
+        assert [line.partition(") ")[2] for line in ends] == [
+            "ended with exit code 1; it is started again in 0.01 s (restart 1)",
+            "ended with exit code 1; it is started again in 0.02 s (restart 2)",
+            "ended with exit code 1, again after 2 restarts; stopping the others",
+        ]
+        assert family.notes(0)[1:] == ["go", "SIGTERM"]
+
+    def test_an_error_of_the_first_process_ends_all_without_a_restart(self, family: Family) -> None:
+        family.start("cannot start", "runs", policy={"first_s": 0.01})
+        assert family.end() == (1, ["emostream: error: no such server"])
+
+    def test_a_signal_ends_the_pause_before_a_restart(self, family: Family) -> None:
+        family.start("runs", "runs", policy={"first_s": 3_600, "longest_s": 3_600})
+        pids = [family.wait_begun(number) for number in range(2)]
+        os.kill(pids[1], signal.SIGKILL)
+        assert family.process.stderr is not None
+        lines = [family.process.stderr.readline() for _ in range(2)]
+        assert lines[1].endswith("was killed by SIGKILL; it is started again in 3600 s (restart 1)\n")
+        family.process.terminate()
+        assert family.end() == (0, [])

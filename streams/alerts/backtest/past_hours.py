@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from streams.alerts.engine.baseline import HOUR_MS, HOUR_S, KEPT_MS
+from streams.alerts.engine.baseline import DAY_MS, HOUR_MS, HOUR_S, KEPT_MS
 from streams.alerts.engine.measure import Hour, Reading
 
 
