@@ -15,6 +15,7 @@ from api.client import calls
 from api.client.calls import TIMEOUT_S, AnswerT, Call
 from api.client.errors import ApiConnectionError, ApiError
 from api.client.following import STREAM_TIMEOUT, Pauses, live_message
+from api.client.reading import read_async
 from api.models.alerts import AlertIncidentAnswer, AlertIncidentsAnswer, AlertMute, Severity, StoredAlertRule
 from api.models.audit import AuditAnswer
 from api.models.health import Readiness
@@ -195,6 +196,7 @@ class AsyncClient:
         """
         pauses = Pauses()
         while True:
+            retry_after_s = None
             params = calls.live_params(keywords, kinds)
             headers = {"Last-Event-ID": last_id.encode()} if last_id else {}
             try:
@@ -202,8 +204,7 @@ class AsyncClient:
                     self._http, "GET", calls.STREAM, params=params, headers=headers, timeout=STREAM_TIMEOUT
                 ) as source:
                     if not source.response.is_success:
-                        await source.response.aread()
-                        raise ApiError.of(source.response)
+                        raise ApiError.of(source.response, await read_async(source.response))
                     async for event in source.aiter_sse():
                         last_id = event.id or last_id
                         pauses.reset()
@@ -215,18 +216,20 @@ class AsyncClient:
             except ApiError as exc:
                 if not reconnect or exc.status not in {429, 502, 503, 504}:
                     raise
-            await asyncio.sleep(pauses.next_s())
+                retry_after_s = exc.retry_after_s
+            await asyncio.sleep(pauses.next_s(retry_after_s))
 
     async def _send(self, call: Call[AnswerT]) -> AnswerT:
         content = None if call.body is None else call.body.model_dump_json()
         try:
-            response = await self._http.request(
+            async with self._http.stream(
                 call.method,
                 call.path,
                 content=content,
                 params=call.params,
                 headers={"Content-Type": "application/json"} if content else None,
-            )
+            ) as response:
+                body = await read_async(response)
         except httpx.HTTPError as exc:
             raise ApiConnectionError(f"the HTTP service at {self._address} did not answer: {exc}") from exc
-        return calls.answer_of(call, response)
+        return calls.answer_of(call, response, body)

@@ -157,17 +157,17 @@ def ready() -> Call[Readiness]:
     return Call("GET", "/health/ready", Readiness, also=frozenset({503}))
 
 
-def answer_of(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
-    """Returns the answer to a call, whose body has been read.
+def answer_of(call: Call[AnswerT], response: httpx.Response, body: bytes) -> AnswerT:
+    """Returns the answer to a call, from the response and its body.
 
     Raises:
         ApiError: The service answered with an error, or with something else than it answers to this call.
     """
     if not response.is_success and response.status_code not in call.also:
-        raise ApiError.of(response)
+        raise ApiError.of(response, body)
     try:
         # A newer service may have more members.
-        return call.answer.model_validate_json(response.content, extra="ignore")
+        return call.answer.model_validate_json(body, extra="ignore")
     except ValidationError as exc:
         message = f"{call.method} {call.path}: the answer is not one of emostream's HTTP service"
         raise ApiError(message, status=response.status_code) from exc

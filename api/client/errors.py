@@ -30,10 +30,10 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
 
     @classmethod
-    def of(cls, answer: httpx.Response) -> ApiError:
-        """Returns the error of an answer whose body has been read."""
+    def of(cls, answer: httpx.Response, body: bytes) -> ApiError:
+        """Returns the error of an answer with this body."""
         try:
-            problem = Problem.model_validate_json(answer.content)
+            problem = Problem.model_validate_json(body)
         except ValidationError:
             problem = None
         detail = problem.detail if problem is not None else answer.reason_phrase

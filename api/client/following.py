@@ -16,6 +16,9 @@ STREAM_TIMEOUT = httpx.Timeout(10.0, read=60.0)
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
+MOST_RETRY_AFTER_S = 300.0
+"""The most seconds for which the service may ask a client to wait. Beyond that it asks again."""
+
 
 class Pauses:
     """The seconds before each attempt to connect again: each is about twice as long as the one before."""
@@ -27,11 +30,15 @@ class Pauses:
         """Begin with a short pause again, because a message has come."""
         self._next_s = FIRST_PAUSE_S
 
-    def next_s(self) -> float:
-        """Returns the next pause. It is random, so that many clients do not come back together."""
+    def next_s(self, retry_after_s: float | None = None) -> float:
+        """Returns the next pause. It is random, so that many clients do not come back together.
+
+        `retry_after_s` are the seconds for which the service asks to wait, if it does: they come on top.
+        """
         pause = self._next_s
         self._next_s = min(2 * pause, LONGEST_PAUSE_S)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        asked_s = min(retry_after_s or 0.0, MOST_RETRY_AFTER_S)
+        return asked_s + pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 def live_message(id_: str, event: str, data: str) -> LiveMessage:

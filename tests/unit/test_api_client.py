@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api.client import ApiConnectionError, ApiError, AsyncClient, Client
+from api.client import ApiConnectionError, ApiError, AsyncClient, Client, asynchronous, reading, synchronous
+from api.client.following import LONGEST_PAUSE_S, MOST_RETRY_AFTER_S, Pauses
 from tests.source_servers.canned import answer, answering
 
 PAGES = [b"<html>", b"{}", b'{"status": "ready", "parts": 7}', b"\xff"]
@@ -41,3 +46,62 @@ async def test_an_error_does_not_show_the_password_of_the_address() -> None:
         with pytest.raises(ApiConnectionError, match="did not answer") as caught:
             await client.model()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+async def test_an_answer_that_is_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch, compressed: bool) -> None:
+    monkeypatch.setattr(reading, "MAX_ANSWER_BYTES", 1_000)
+    page = b" " * 1_001
+    too_long = answer(gzip.compress(page), Content_Encoding="gzip") if compressed else answer(page)
+
+    def ask(url: str) -> None:
+        with Client(url) as client:
+            client.model()
+
+    async with answering(too_long) as (url, _):
+        with pytest.raises(ApiError) as caught:
+            await asyncio.to_thread(ask, url)
+        async with AsyncClient(url) as client:
+            with pytest.raises(ApiError, match="the answer has more than 1,000 bytes"):
+                await client.model()
+    assert str(caught.value) == "GET /v1/model: the answer has more than 1,000 bytes"
+
+
+async def test_an_answer_of_the_most_bytes_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = b'{"type": "x", "title": "x", "status": 418, "detail": "short and stout"}'
+    monkeypatch.setattr(reading, "MAX_ANSWER_BYTES", len(problem))
+    async with answering(answer(problem, status="418 Teapot")) as (url, _), AsyncClient(url) as client:
+        with pytest.raises(ApiError, match="418: short and stout"):
+            await client.model()
+
+
+async def test_the_stream_waits_as_long_as_the_service_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = b'id: 1\nevent: update\ndata: {"windows": []}\n\n'
+    answers = [answer(status="503 Busy", Retry_After="7"), answer(event, Content_Type="text/event-stream")]
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asynchronous, "asyncio", SimpleNamespace(sleep=pause))
+    async with answering(*answers) as (url, _), AsyncClient(url) as client:
+        assert (await anext(client.follow("tea"))).id == "1"
+
+    def follow(url: str) -> str:
+        with Client(url) as client:
+            return next(client.follow("tea")).id
+
+    monkeypatch.setattr(synchronous, "time", SimpleNamespace(sleep=pauses.append))
+    async with answering(*answers) as (url, _):
+        assert await asyncio.to_thread(follow, url) == "1"
+    assert len(pauses) == 2
+    assert all(7 < seconds < 8 for seconds in pauses)
+
+
+@given(st.none() | st.floats(0, 1e12), st.integers(0, 100))
+def test_a_pause_is_bounded_and_at_least_what_the_service_asks_for(asked_s: float | None, before: int) -> None:
+    pauses = Pauses()
+    for _ in range(before):
+        pauses.next_s()
+    asked = min(asked_s or 0.0, MOST_RETRY_AFTER_S)
+    assert asked < pauses.next_s(asked_s) <= asked + LONGEST_PAUSE_S
