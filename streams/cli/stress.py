@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -25,6 +26,9 @@ from streams.settings import Settings
 _TOP_KEYWORDS = 100
 _SEED = 1
 _ALL = "*"
+
+REFUSED = frozenset({401, 403})
+"""The statuses of answers to callers that may not ask."""
 
 
 @click.command(
@@ -170,6 +174,7 @@ def stress(
     if asked.needs_keywords and not words:
         words = _top_keywords(url)
     texts = [] if asked.needs_keywords else texts_of(texts_file or sample_posts())
+    _check_admitted(url, asked, words or texts)
     requests = requests_of(asked, target, keywords=words, texts=texts, key=_key(settings))
     job = Job(
         target,
@@ -208,6 +213,30 @@ def _top_keywords(url: str | None) -> list[str]:
     with opened_client(url) as client:
         found = [row.keyword for row in client.keywords(limit=_TOP_KEYWORDS).keywords]
     return [word for word in found if word != _ALL] or [_ALL]
+
+
+def _check_admitted(url: str | None, workload: Workload, asked: Sequence[str]) -> None:
+    """Ask what the load asks first, once, so that a wrong key does not become a load of refusals.
+
+    All other failures are the load's to measure.
+
+    Raises:
+        RejectedError: The key is missing or wrong, or may not do this.
+    """
+    from api.client import ApiError  # noqa: PLC0415 - loads httpx
+
+    with opened_client(url) as client:
+        ask: dict[Workload, Callable[[], object]] = {
+            Workload.QUERY: lambda: client.query(asked[0]),
+            Workload.WINDOWS: lambda: client.windows(asked[0], limit=1),
+            Workload.PREDICT: lambda: client.predict(asked[0]),
+            Workload.PREDICT_BATCH: lambda: client.predict_batch(asked[:1]),
+        }
+        try:
+            ask[workload]()
+        except ApiError as exc:
+            if exc.status in REFUSED:
+                raise
 
 
 def _write_plot(report: Report, file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,7 +100,9 @@ def test_ctrl_c_prints_what_was_measured(start: Callable[..., Role], settings: S
         metrics = f"{address_of(role)}/metrics"
 
         def is_loaded() -> bool:
-            return 'route="/v1/predict"' in httpx.get(metrics).text
+            # The first request is the one that is sent before the load, to see whether the key is good.
+            found = re.search(r'requests_total{.*route="/v1/predict".*} (.+)', httpx.get(metrics).text)
+            return found is not None and float(found[1]) > 1
 
         wait_for(is_loaded, 60)
         # As a terminal does: to all processes of the group.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from streams.cli import main
+from tests.source_servers.canned import answer, answering
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,23 @@ def test_wrong_arguments_are_refused(
         main(arguments)
     assert ended.value.code == code
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workload", ["query", "windows", "predict", "predict-batch"])
+@pytest.mark.parametrize(("status", "hint"), [("401 Unauthorized", "emostream keys add"), ("403 Forbidden", "403")])
+async def test_a_load_with_a_key_that_is_refused_does_not_begin(
+    workload: str, status: str, hint: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOSTREAM_API_KEY", "emo_wrong")
+    keywords = ["--keyword", "tea"] if workload in {"query", "windows"} else []
+    async with answering(answer(status=status)) as (url, paths):
+        with pytest.raises(SystemExit) as ended:
+            await asyncio.to_thread(main, ["stress", "--workload", workload, *keywords, "--url", url])
+    assert ended.value.code == 1
+    assert len(paths) == 1, "it asks once"
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("emostream: error: the HTTP service refused: ")
+    assert hint in line
+    assert "emo_wrong" not in line
