@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api.filters import refuse_unknown
 from api.guarded import needing
 from api.models.base import Keyword, Text
 from api.models.windows import PostsAnswer
@@ -14,6 +15,7 @@ from api.resources import Shared
 from api.responses import json_answer, problems
 from connectors.deadline import Deadline
 from streams.access.scopes import Scope
+from streams.query.cached_engine import labels_of
 from streams.query.posts import MAX_POSTS, Place, RecentPosts
 from streams.query.question import Question
 
@@ -35,6 +37,7 @@ async def posts(
     """Returns classified posts, the newest first, a page at a time.
 
     They come from Postgres, which the sink fills while the machine is idle. So the newest posts may be missing.
+    A label that no served model has is refused, unless there are posts with it.
     """
     size = min(window.seconds for window in resources.settings.window_sizes)
     page = await RecentPosts(resources.history, size=size).read(
@@ -45,6 +48,9 @@ async def posts(
         before=None if before is None else Place.parse(before),
         now=datetime.now(UTC),
     )
+    if not page.posts and before is None:
+        labels = labels_of(resources.serving.current().all)
+        refuse_unknown("label", label, labels, "no served model has this label")
     following = b"null" if page.next is None else b'"%b"' % str(page.next).encode()
     found = b",".join(post.to_json() for post in page.posts)
     return json_answer(request, b'{"posts":[%b],"next_before":%b}' % (found, following))

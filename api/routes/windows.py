@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from api.filters import refuse_unknown
 from api.guarded import needing
 from api.models.base import Keyword, Moment
 from api.models.windows import WindowsAnswer
@@ -33,10 +34,16 @@ async def windows(
     since: Annotated[Moment | None, Query(description="Only windows that end after this time.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_WINDOWS)] = 100,
 ) -> Response:
-    """Returns the latest windows of a keyword, each as on the topic `emotions.windows`; none for an unknown keyword."""
+    """Returns the latest windows of a keyword, each as on the topic `emotions.windows`; none for an unknown keyword.
+
+    A size that is not configured is refused, unless there are still windows of it.
+    """
     reader = resources.windows
     since_ms = None if since is None else to_ms(Timestamp.of(since))
     async with redis_limit():
         await reader.refresh()
         found = await reader.read(keyword=keyword, size=size, since_ms=since_ms, limit=limit)
+    if not found:
+        sizes = [one.seconds for one in resources.settings.window_sizes]
+        refuse_unknown("size", size, sizes, "there are no windows of this size")
     return json_answer(request, b'{"windows":[' + b",".join(window.to_json() for window in found) + b"]}")

@@ -113,7 +113,14 @@ def test_malformed_requests(http: httpx.Client) -> None:
     }.items():
         assert_problem(http.get(path), 422, detail)
     assert http.get("/v1/windows/tea?limit=5000&limit=5").status_code == 200  # the last one counts
-    assert http.get("/v1/windows/%ff?size=99999999999999999999").json() == {"windows": []}
+    assert_problem(
+        http.get("/v1/windows/%ff?size=99999999999999999999"), 422, "no windows of this size; known are 60, "
+    )
+    assert http.get("/v1/windows/%ff?size=60").json() == {"windows": []}
+    unknown = http.get("/v1/posts?label=hunger")
+    assert_problem(unknown, 422, "query.label: no served model has this label; known are ")
+    assert "joy" in unknown.json()["errors"][0]["what"]
+    assert http.get("/v1/posts?label=joy").status_code == 200
 
     # HEAD is GET without the body; the stream would not end.
     head, get = http.head("/v1/model"), http.get("/v1/model")

@@ -94,6 +94,8 @@ export interface paths {
         /**
          * Windows
          * @description Returns the latest windows of a keyword, each as on the topic `emotions.windows`; none for an unknown keyword.
+         *
+         *     A size that is not configured is refused, unless there are still windows of it.
          */
         get: operations["windows_v1_windows__keyword__get"];
         put?: never;
@@ -138,6 +140,7 @@ export interface paths {
          * @description Returns classified posts, the newest first, a page at a time.
          *
          *     They come from Postgres, which the sink fills while the machine is idle. So the newest posts may be missing.
+         *     A label that no served model has is refused, unless there are posts with it.
          */
         get: operations["posts_v1_posts_get"];
         put?: never;
