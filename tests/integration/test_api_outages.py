@@ -69,13 +69,13 @@ class Asking:
 
         wait_for(as_expected, what=lambda: f"{count} posts, complete, from {source}: {last}")
 
-    def parts(self) -> dict[str, tuple[bool, str | None]]:
-        """Returns for each part of the readiness whether it is ok, and why not."""
+    def health(self) -> tuple[str, dict[str, tuple[bool, str | None]]]:
+        """Returns the status, and for each part whether it is ok, and why not. A part that hangs takes two seconds."""
         found = self.http.get("/health/ready").json()
-        return {part["name"]: (part["ok"], part["reason"]) for part in found["parts"]}
+        return found["status"], {part["name"]: (part["ok"], part["reason"]) for part in found["parts"]}
 
     def status(self) -> str:
-        return str(self.http.get("/health/ready").json()["status"])
+        return self.health()[0]
 
     def predicts(self) -> bool:
         answer = self.http.post("/v1/predict", json={"text": "what a lovely day, I am so happy"})
@@ -183,10 +183,11 @@ def test_queries_while_redis_or_postgres_is_away(
             source, found, complete, notes = asking.answer(5)
             assert (source, found, complete) == ("history", few - 1, False)
             assert REDIS_AWAY in notes
-        ok, reason = asking.parts()["redis"]
+        status, parts = asking.health()
+        ok, reason = parts["redis"]
         assert not ok
         assert reason
-        assert asking.status() == "degraded"
+        assert status == "degraded"
         assert asking.predicts()
         assert_problem(asking.http.get("/v1/windows/tea"), 503, "Redis")
     asking.until(5, few, "cache")
@@ -201,10 +202,11 @@ def test_queries_while_redis_or_postgres_is_away(
         assert few < found < 21
         assert POSTGRES_AWAY in notes
         assert asking.answer(5)[1:3] == (few, True)
-        ok, reason = asking.parts()["postgres"]
+        status, parts = asking.health()
+        ok, reason = parts["postgres"]
         assert not ok
         assert reason
-        assert asking.status() == "degraded"
+        assert status == "degraded"
         assert asking.predicts()
         assert_problem(asking.http.get("/v1/posts"), 503, "PostgreSQL")
     # A partial answer stays in the cache for seconds only.
@@ -215,7 +217,7 @@ def test_queries_while_redis_or_postgres_is_away(
         assert_problem(answer, 503, "Redis")
         assert "PostgreSQL" in answer.json()["detail"]
         assert int(answer.headers["retry-after"]) >= 1
-        parts = asking.parts()
+        _, parts = asking.health()
         assert (parts["redis"][0], parts["postgres"][0]) == (False, False)
         assert asking.http.get("/health/live").status_code == 200
         assert asking.predicts()
@@ -232,14 +234,15 @@ def test_live_streams_go_on_when_kafka_is_back(
     with away(own_stack, "kafka"):
         assert asking.ask(5).status_code == 200
         assert asking.predicts()
-        assert not asking.parts()["kafka"][0]
-        assert asking.status() == "degraded"
+        status, parts = asking.health()
+        assert not parts["kafka"][0]
+        assert status == "degraded"
         state = asking.http.get("/v1/status").json()
         assert all(state[part]["problem"] for part in ("posts", "lag", "sink", "dead"))
         assert state["models"]
     following.write_until("update")
     # The stream of posts may follow later than that of windows.
-    wait_for(lambda: asking.status() == "ready", what=lambda: str(asking.parts()))
+    wait_for(lambda: asking.status() == "ready", what=lambda: str(asking.health()))
     wait_for(lambda: asking.http.get("/v1/status").json()["posts"]["problem"] is None, what="/v1/status has figures")
     assert service.stop() == 0
     following.wait()
@@ -255,10 +258,10 @@ def test_it_starts_while_servers_are_away_and_says_so(
     with away(own_stack, "s3", "redis", "kafka"):
         service = start("api", **LIVE)
         asking = asks(service)
-        parts = asking.parts()
+        status, parts = asking.health()
         assert {name for name, (ok, _) in parts.items() if not ok} == {"redis", "kafka", "model store"}
         assert "the last good model of the cache serves" in str(parts["model store"][1])
-        assert asking.status() == "degraded"
+        assert status == "degraded"
         assert asking.answer(5)[0] == "history"
         assert asking.predicts()
         following = Following(asking, settings)
@@ -266,16 +269,17 @@ def test_it_starts_while_servers_are_away_and_says_so(
     # The client was there before Kafka was, so it may have missed something.
     following.write_until("gap", "update")
     wait_for(lambda: asking.answer(6)[2], what="Redis is back, and answers lack its windows")
-    wait_for(lambda: asking.status() == "ready", what=lambda: str(asking.parts()))
+    wait_for(lambda: asking.status() == "ready", what=lambda: str(asking.health()))
     assert service.stop() == 0
     following.wait()
 
     with away(own_stack, "postgres"):
         # Nobody knows whether there are keys, so nobody is admitted.
         closed = asks(start("api", **QUICK))
-        assert closed.status() == "not ready"
-        assert not closed.parts()["access"][0]
+        status, parts = closed.health()
+        assert status == "not ready"
+        assert not parts["access"][0]
         assert_problem(closed.ask(5), 503, "API keys cannot be checked now")
         assert closed.http.get("/health/live").status_code == 200
     wait_for(lambda: closed.ask(5).status_code == 200, what="Postgres is back, and nobody is admitted")
-    wait_for(lambda: closed.status() == "ready", what=lambda: str(closed.parts()))
+    wait_for(lambda: closed.status() == "ready", what=lambda: str(closed.health()))
