@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+
 import httpx
 
 from api.client.errors import ApiError
@@ -29,6 +31,51 @@ async def read_async(response: httpx.Response) -> bytes:
     async for part in response.aiter_bytes():
         _add(found, part, response)
     return bytes(found)
+
+
+class LimitedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The bytes of a live stream, which ends with an `ApiError` if an event has more than `MAX_ANSWER_BYTES`."""
+
+    def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> None:
+        self._stream = stream
+        self._since_event = 0
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> LimitedStream:
+        """Limit the events of a response that is being received. Returns what counts them."""
+        response.stream = limited = cls(response.stream)
+        return limited
+
+    def reset(self) -> None:
+        """Begin to count again, because an event is complete."""
+        self._since_event = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert isinstance(self._stream, httpx.SyncByteStream)  # noqa: S101 - for the type checker
+        for part in self._stream:
+            self._count(part)
+            yield part
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
+        async for part in self._stream:
+            self._count(part)
+            yield part
+
+    def close(self) -> None:
+        """Close the connection."""
+        assert isinstance(self._stream, httpx.SyncByteStream)  # noqa: S101 - for the type checker
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        assert isinstance(self._stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
+        await self._stream.aclose()
+
+    def _count(self, part: bytes) -> None:
+        self._since_event += len(part)
+        if self._since_event > MAX_ANSWER_BYTES:
+            raise ApiError(f"the live stream has an event of more than {MAX_ANSWER_BYTES:,} bytes")
 
 
 def _add(found: bytearray, part: bytes, response: httpx.Response) -> None:

@@ -15,7 +15,7 @@ from api.client import calls
 from api.client.calls import TIMEOUT_S, AnswerT, Call
 from api.client.errors import ApiConnectionError, ApiError
 from api.client.following import STREAM_TIMEOUT, Pauses, live_message
-from api.client.reading import read
+from api.client.reading import LimitedStream, read
 from api.models.alerts import AlertIncidentAnswer, AlertIncidentsAnswer, AlertMute, Severity, StoredAlertRule
 from api.models.audit import AuditAnswer
 from api.models.health import Readiness
@@ -205,7 +205,9 @@ class Client:
                 ) as source:
                     if not source.response.is_success:
                         raise ApiError.of(source.response, read(source.response))
+                    limit = LimitedStream.of(source.response)
                     for event in source.iter_sse():
+                        limit.reset()
                         last_id = event.id or last_id
                         pauses.reset()
                         if event.event != "end":

@@ -105,3 +105,31 @@ def test_a_pause_is_bounded_and_at_least_what_the_service_asks_for(asked_s: floa
         pauses.next_s()
     asked = min(asked_s or 0.0, MOST_RETRY_AFTER_S)
     assert asked < pauses.next_s(asked_s) <= asked + LONGEST_PAUSE_S
+
+
+async def test_an_event_that_is_too_long_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events before it are delivered. Together they may be longer, because each is counted alone."""
+    monkeypatch.setattr(reading, "MAX_ANSWER_BYTES", 100_000)
+    event = b'id: %d\nevent: update\ndata: {"windows": []}\n\n'
+    many = b"".join(event % number for number in range(10_000))
+    assert len(many) > 3 * 100_000
+    too_long = answer(many + b"data: " + b"x" * 400_000, Content_Type="text/event-stream")
+
+    got: list[str] = []
+
+    def follow(url: str) -> None:
+        with Client(url) as client:
+            for message in client.follow("tea"):
+                got.append(message.id)
+
+    async def follow_async(url: str) -> None:
+        async with AsyncClient(url) as client:
+            async for message in client.follow("tea"):
+                got.append(message.id)
+
+    async with answering(too_long) as (url, _):
+        for following in (asyncio.to_thread(follow, url), follow_async(url)):
+            with pytest.raises(ApiError, match="an event of more than 100,000 bytes"):
+                await following
+            assert got == [str(number) for number in range(10_000)]
+            got.clear()
