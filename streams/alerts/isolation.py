@@ -11,6 +11,7 @@ PDI: Final = "\u2069"
 _ISOLATES: Final = "\u2066\u2067\u2068"
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MENTIONS: Final = re.compile(r"@(?=[\w!&<])|<(?=[!@#&/\w])|\](?=[(\[:])")
+_REMOVED: Final = dict.fromkeys(map(ord, _ISOLATES + PDI))
 _GAP: Final = "\u200b"
 
 
@@ -39,6 +40,11 @@ def isolated(text: str) -> str:
     Embeddings and overrides in it end with the isolate. Line breaks would end the isolate, and become spaces.
     """
     return f"{FSI}{balanced(one_line(text))}{PDI}"
+
+
+def without_isolates(text: str) -> str:
+    """Returns a text without isolates, for terminals and logs, which show them as escapes."""
+    return text.translate(_REMOVED)
 
 
 def without_mentions(text: str) -> str:

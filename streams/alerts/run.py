@@ -180,7 +180,7 @@ async def _wait_for_tables(pool: PostgresPool, stop: asyncio.Event) -> None:
             if not is_told:
                 logger.warning("nothing is evaluated or delivered until Postgres answers: %s", exc)
             is_told = True
-            await wait_for(stop, POSTGRES_S)
+            await first_of(stop, timeout_s=POSTGRES_S)
         else:
             return
 

@@ -10,7 +10,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from streams.cli.alert_words import KeywordType, RuleIdType, SpanType, keyword_name, minute_of, time_of
+from streams.cli.alert_words import KeywordType, RuleIdType, SpanType, keyword_name, minute_of, summary_of, time_of
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable, printable_json, quiet_pipe
 
@@ -106,7 +106,7 @@ def _table(found: list[Incident]) -> Table:
             one.severity,
             one.rule,
             escape(keyword_name(one.keyword)),
-            escape(printable(one.reason.summary)),
+            escape(summary_of(one.reason.summary)),
         )
     return table
 
@@ -122,7 +122,7 @@ def _lines(incident: Incident, deliveries: list[Delivery]) -> list[str]:
     if incident.ended is not None:
         ended = f", ended {minute_of(incident.ended)}: {printable(incident.ended_because or '')}"
     found = [
-        printable(reason.summary),
+        summary_of(reason.summary),
         f"rule     {printable(incident.rule)} ({printable(incident.rule_name)}), {incident.severity}",
         f"keyword  {keyword_name(incident.keyword)}",
         f"time     began {minute_of(incident.began)}, decided {minute_of(incident.decided)}{ended}",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from streams.alerts.isolation import without_isolates
 from streams.alerts.rules.rule import EACH_KEYWORD, Change, EmotionShare, Rule, SentimentShare, Threshold
 from streams.cli.output import printable, printable_name
 from streams.records import ALL_KEYWORDS
@@ -65,6 +66,11 @@ class KeywordType(click.ParamType):
 def keyword_name(keyword: str) -> str:
     """Returns a keyword for people, safe for a terminal."""
     return ALL_POSTS if keyword == ALL_KEYWORDS else printable_name(keyword)
+
+
+def summary_of(summary: str) -> str:
+    """Returns the sentence that says why there is an incident, on one line and safe for a terminal."""
+    return printable(without_isolates(summary))
 
 
 def keywords_of(rule: Rule) -> str:

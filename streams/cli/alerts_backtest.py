@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from streams.cli.alert_words import summary_of
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable, printable_json, printable_name, quiet_pipe
 from streams.cli.windows_rebuild import TimeType
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from streams.alerts.backtest.result import Incident, Result, RuleResult
     from streams.alerts.engine.engine import RevisedRule
     from streams.settings import Settings
-
-_ISOLATES = {0x2068: None, 0x2069: None}
-"""A summary isolates keywords and labels with these characters, which a terminal would show as escapes."""
 
 
 @click.command(
@@ -196,7 +194,7 @@ def _incident_table(incidents: list[Incident]) -> Table:
             f"{from_ms(opened.began):%Y-%m-%d %H:%M}",
             _span(incident.late_ms),
             "open" if closed is None else f"{from_ms(closed.ended):%Y-%m-%d %H:%M}",
-            escape(printable(opened.reason.summary.translate(_ISOLATES))),
+            escape(summary_of(opened.reason.summary)),
         )
     return table
 

@@ -43,7 +43,7 @@ def add_incident(
     incident = f"{rule}|{keyword}|60|{Timestamp.of(began).rfc3339()}"
     reason = {
         **{"value": 45.0, "low": 35.2, "high": 55.1, "posts": 40, "limit": 40.0, "usual": None, "z": None, "hours": 0},
-        **{"summary": f"45 % of {keyword}", "words": WORDS, "examples": EXAMPLES, "points": POINTS},
+        **{"summary": f"45 % of \u2068{keyword}\u2069", "words": WORDS, "examples": EXAMPLES, "points": POINTS},
     }
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(

@@ -138,6 +138,7 @@ def test_incidents_are_listed_with_their_reasons(run: Run, dsn: str) -> None:
         assert "\x1b" not in text
         assert r"te\x1b[31ma [b]" in text
     assert "45 % of coffee" in table
+    assert r"\u20" not in table + whole
     assert "closed" in table
     assert "words    spilt (+4.2)" in whole
     assert "post     mastodon: spilt my coffee" in whole

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from streams.alerts.baseline import hours_for, usual
-from streams.alerts.rule import Volume
-from streams.alerts.tables import AlertTables
 
 from streams.alerts.backtest.past_hours import HourParts, PastHours
-from streams.alerts.engine.baseline import DAY_MS, HOUR_MS
+from streams.alerts.engine.baseline import DAY_MS, HOUR_MS, hours_for, usual
 from streams.alerts.engine.measure import Hour, Reading
+from streams.alerts.evaluation.tables import AlertTables
+from streams.alerts.rules.rule import Volume
 from streams.query.windows import SpanRows
 from streams.records import ALL_KEYWORDS
 from streams.windows.tumbling import WindowKey

@@ -35,6 +35,7 @@ from streams.alerts.evaluation.metrics import AlertMetrics
 from streams.alerts.evaluation.progress import Progress, Taken
 from streams.alerts.evaluation.tables import AlertTables
 from streams.alerts.evaluation.window_checks import CLOCKS_MS, reading_of
+from streams.alerts.isolation import without_isolates
 from streams.alerts.storage.stored import StoredRule, UnreadableRule
 from streams.connections import kafka_config
 from streams.process.waiting import first_of
@@ -251,7 +252,7 @@ class Evaluator:
         for one, rule in decisions.opened:
             if one.incident in written.opened:
                 self._metrics.opened.labels(rule.severity.value).inc()
-                logger.info("incident %s began: %s", one.incident, one.reason.summary)
+                logger.info("incident %s began: %s", one.incident, without_isolates(one.reason.summary))
         for closed in decisions.closed:
             if closed.incident in written.closed:
                 self._metrics.closed.labels(written.closed[closed.incident]).inc()
