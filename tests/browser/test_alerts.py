@@ -11,6 +11,7 @@ from playwright.async_api import expect
 from connectors.local import Endpoints
 from streams.ops.demo.processes import Role, clean_environment
 from tests.browser.axe import assert_no_barriers
+from tests.browser.chromium import PageProblems
 from tests.browser.conftest import OpenPage, Screenshot
 from tests.browser.live_system import LiveSystem, SteadyPosts, live_system
 from tests.integration.conftest import new_env
@@ -38,7 +39,7 @@ def system(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPa
 
 
 async def test_a_rule_made_in_the_page_finds_an_incident_that_the_page_shows_and_mutes(
-    system: LiveSystem, open_page: OpenPage, screenshot: Screenshot
+    system: LiveSystem, open_page: OpenPage, screenshot: Screenshot, problems: PageProblems
 ) -> None:
     page = await open_page(f"{system.address}/alerts")
     await expect(page.get_by_role("heading", name="No incidents yet")).to_be_visible()
@@ -53,12 +54,20 @@ async def test_a_rule_made_in_the_page_finds_an_incident_that_the_page_shows_and
     await form.get_by_role("combobox", name="Window").select_option(label="1 day")
     await form.get_by_label("Windows in a row").fill("1")
     await form.get_by_label("At least so many posts").fill("10")
-    await expect(form.get_by_text("When the number of posts of tea is above 50 posts in 1 day.")).to_be_visible()
+    await expect(form.get_by_text("When the number of posts about tea is above 50 in 1 day.")).to_be_visible()
     await screenshot(page, "alerts-rule-form")
     await assert_no_barriers(page)
     await form.get_by_role("button", name="Store").click()
     await expect(page.get_by_label("On", exact=True)).to_be_checked()
     await screenshot(page, "alerts-rules")
+
+    await page.get_by_role("button", name="New rule").click()
+    await form.get_by_label("Name").fill(RULE)
+    problems.allow("409")
+    await form.get_by_role("button", name="Store").click()
+    await expect(form.get_by_role("alert")).to_contain_text("There is a rule of this name.")
+    await form.get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_text("posts about tea is above 50")).to_be_visible()
 
     await page.get_by_label("Incidents", exact=True).first.check(force=True)
     entry = page.get_by_role("button", name=RULE)
@@ -72,8 +81,8 @@ async def test_a_rule_made_in_the_page_finds_an_incident_that_the_page_shows_and
     await assert_no_barriers(page)
     await screenshot(page, "alerts-incident")
 
-    await detail.get_by_label("Mute this series").select_option(label="8 h")
-    await expect(detail.get_by_label("Mute this series")).to_have_value("")
+    await detail.get_by_label("Mute the rule for this keyword").select_option(label="8 h")
+    await expect(detail.get_by_label("Mute the rule for this keyword")).to_have_value("")
     again = await open_page(f"{system.address}/alerts?tab=mutes", color_scheme="dark")
     await expect(again.get_by_role("heading", name="tea")).to_be_visible()
     await assert_no_barriers(again)

@@ -13,7 +13,8 @@ export function percent(share: number): string {
 }
 
 /** Returns a text with its first letter in upper case. */
-export const capital = (text: string): string => text.charAt(0).toLocaleUpperCase("en") + text.slice(1);
+export const capital = (text: string): string =>
+  text.replace(/^(\u2068?)(.)/su, (_, isolate: string, first: string) => isolate + first.toLocaleUpperCase("en"));
 
 /** Returns a local time, with the date where the span is longer than a day. */
 export function moment(ms: number, spanSeconds: number): string {

@@ -1,10 +1,15 @@
+import { useEffect } from "preact/hooks";
 import { get } from "../../api/client";
 import { useAnswer } from "../../api/use-answer";
+import { count } from "../../lib/format";
 import { oneOf, text, useQueryParams } from "../../lib/params";
 import { Incidents } from "./incidents";
 import { Mutes } from "./mutes";
 import { Rules } from "./rules";
 import "../../styles/alerts.css";
+
+/** How often the open incidents are counted again. */
+const REFRESH_MS = 10_000;
 
 const TABS = ["incidents", "rules", "mutes"] as const;
 
@@ -24,9 +29,13 @@ export default function Alerts() {
   const params = useQueryParams(PARAMS);
   const { tab } = params.values.value;
   const open = useAnswer((signal) => get("/v1/alerts/incidents", { query: { state: "open", limit: 200 }, signal }), []);
+  useEffect(() => {
+    const timer = setInterval(() => !document.hidden && open.reload(), REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [open.reload]);
   const found = open.data.value;
   const number = found?.incidents.length ?? 0;
-  const more = found?.next_before ? "more than " : "";
+  const more = found?.next_before ? "More than " : "";
   return (
     <>
       <div class="lead">
@@ -48,7 +57,9 @@ export default function Alerts() {
       </div>
       <p class="headline" role="status">
         {found &&
-          (number ? `${more}${number} ${number === 1 ? "incident is" : "incidents are"} open.` : "Nothing is open.")}
+          (number
+            ? `${more}${count(number)} ${number === 1 ? "incident is" : "incidents are"} open.`
+            : "Nothing is open.")}
       </p>
       {tab === "incidents" && <Incidents params={params} />}
       {tab === "rules" && <Rules params={params} />}

@@ -119,7 +119,7 @@ function Mute({ found, onMuted }: { found: WholeIncident; onMuted: () => void })
   return (
     <>
       <label class="field inline">
-        Mute this series
+        Mute the rule for this keyword
         <select
           value=""
           disabled={state === "busy"}

@@ -11,21 +11,23 @@ const BLANK: Rule = {
   id: "",
   name: "",
   keywords: ["*"],
-  window_s: 300,
+  window_s: 3600,
   measure: { of: "emotion", label: "anger" },
-  condition: { type: "zscore", direction: "above", z: 6, clear: null },
-  min_posts: 30,
-  for_windows: 2,
+  condition: { type: "zscore", direction: "above", z: 4, clear: null },
+  min_posts: 20,
+  for_windows: 1,
   cooldown_s: 3600,
   severity: "warning",
   channels: [],
   enabled: true,
 };
 
+const TAKEN = "There is a rule of this name. Change that one, or choose another name.";
+
 const CONDITIONS: Record<Rule["condition"]["type"], (direction: "above" | "below") => Rule["condition"]> = {
   threshold: (direction) => ({ type: "threshold", direction, limit: 40, clear: null }),
   change: (direction) => ({ type: "change", direction, by: 20, clear: null }),
-  zscore: (direction) => ({ type: "zscore", direction, z: 6, clear: null }),
+  zscore: (direction) => ({ type: "zscore", direction, z: 4, clear: null }),
 };
 
 /** Makes or changes a rule. The sentence below the form says what it means. */
@@ -51,15 +53,14 @@ export function RuleForm({ stored, onDone }: { stored: StoredRule | null; onDone
     setBusy(true);
     setProblem(null);
     try {
-      const revision = stored ? `?revision=${stored.revision}` : "";
-      await send("PUT", `/v1/alerts/rules/${wanted.id || "rule"}${revision}`, undefined, {
-        ...wanted,
-        id: wanted.id || "rule",
-      });
+      // 0 is for a rule that is not there yet, so a new rule never replaces another of the same name.
+      const revision = stored?.revision ?? 0;
+      await send("PUT", `/v1/alerts/rules/${wanted.id}?revision=${revision}`, undefined, wanted);
       onDone();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      setProblem(error);
+      const isTaken = !stored && error.status === 409;
+      setProblem(isTaken ? new Problem(409, "The name is taken", TAKEN) : error);
       setBusy(false);
     }
   };
@@ -205,6 +206,7 @@ export function RuleForm({ stored, onDone }: { stored: StoredRule | null; onDone
       )}
       <output class="wide">
         <Text>{ruleText(wanted)}</Text>
+        {wanted.condition.type !== "threshold" && " It finds nothing until some hours of history are known."}
       </output>
       {problem && (
         <div class="notice wide" role="alert">

@@ -19,15 +19,22 @@ const RULE: Rule = {
 
 it("says each kind of rule in a sentence", () => {
   expect(ruleText(RULE)).toBe(
-    "When the share of anger of coffee, All posts is above 40 % in 5 minutes for 2 windows in a row.",
+    "When the share of anger in posts about coffee or all posts is above 40 % in 5 minutes for 2 windows in a row.",
   );
   const volume: Rule = { ...RULE, measure: { of: "volume" }, for_windows: 1, keywords: "each", window_s: 3600 };
   expect(ruleText({ ...volume, condition: { type: "zscore", direction: "above", z: 6, clear: null } })).toBe(
-    "When the number of posts of each keyword is 6 robust standard deviations above the usual of this hour, in 1 hour.",
+    "When the number of posts about each keyword is 6 robust standard deviations above the usual of this hour, in 1 hour.",
   );
   expect(ruleText({ ...volume, condition: { type: "change", direction: "below", by: 50, clear: null } })).toBe(
-    "When the number of posts of each keyword is 50 % less than usual at this hour, in 1 hour.",
+    "When the number of posts about each keyword is 50 % less than usual at this hour, in 1 hour.",
   );
+  const limit: Rule = {
+    ...volume,
+    keywords: ["rain", "hail"],
+    condition: { type: "threshold", limit: 3, direction: "above", clear: null },
+  };
+  expect(ruleText(limit)).toBe("When the number of posts about rain or hail is above 3 in 1 hour.");
+  expect(ruleText({ ...limit, keywords: ["*"] })).toBe("When the number of all posts is above 3 in 1 hour.");
 });
 
 it("has durations in words", () => {
@@ -43,7 +50,8 @@ it("has durations in words", () => {
 
 it("makes ids of names", () => {
   expect(idOf("Ärger über Café!")).toBe("arger-uber-cafe");
-  expect(idOf("好用")).toBe("");
+  expect(idOf("好用")).toMatch(/^rule-[a-z0-9]+$/);
+  expect(idOf("好用")).not.toBe(idOf("用好"));
   expect(idOf("x".repeat(80))).toHaveLength(63);
 });
 

@@ -21,27 +21,35 @@ export function measureText(measure: Rule["measure"]): string {
   return measure.of === "volume" ? "the number of posts" : `the share of ${measure.label}`;
 }
 
+/** Returns which posts a rule watches. Each keyword is watched on its own, so they are joined by "or". */
+function postsText(keywords: Rule["keywords"]): string {
+  if (keywords === "each") return "posts about each keyword";
+  const named = keywords.filter((one) => one !== "*");
+  const about = named.length ? [`posts about ${named.map(keywordName).join(" or ")}`] : [];
+  return [...about, ...(keywords.includes("*") ? ["all posts"] : [])].join(" or ") || "posts about …";
+}
+
 /** Returns a rule in one sentence. */
 export function ruleText(rule: Rule): string {
   const { condition, measure } = rule;
-  const unit = measure.of === "volume" ? "posts" : "%";
+  const unit = measure.of === "volume" ? "" : " %";
   const isBelow = condition.direction === "below";
-  const what = measureText(measure);
-  const where = rule.keywords === "each" ? "of each keyword" : `of ${rule.keywords.map(keywordName).join(", ")}`;
+  const posts = postsText(rule.keywords);
+  const what = measure.of === "volume" ? `the number of ${posts}` : `${measureText(measure)} in ${posts}`;
   const windows = rule.for_windows === 1 ? "" : ` for ${rule.for_windows} windows in a row`;
   const span = `in ${inWords(rule.window_s)}`;
   let when: string;
-  if (condition.type === "threshold") when = `is ${condition.direction} ${count(condition.limit)} ${unit} ${span}`;
+  if (condition.type === "threshold") when = `is ${condition.direction} ${count(condition.limit)}${unit} ${span}`;
   else if (condition.type === "change") {
     const by = `${count(condition.by)} ${measure.of === "volume" ? "%" : "percentage points"}`;
     when = `is ${by} ${isBelow ? "less" : "more"} than usual at this hour, ${span}`;
   } else {
     when = `is ${count(condition.z)} robust standard deviations ${condition.direction} the usual of this hour, ${span}`;
   }
-  return `When ${what} ${where} ${when}${windows}.`;
+  return `When ${what} ${when}${windows}.`;
 }
 
-/** Returns an id that the service takes for a rule, made of its name. */
+/** Returns an id that the service takes for a rule, made of its name; of a name without Latin letters, a number. */
 export function idOf(name: string): string {
   const plain = name
     .normalize("NFKD")
@@ -49,7 +57,10 @@ export function idOf(name: string): string {
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-+|-+$/g, "");
-  return plain.slice(0, 63).replace(/-+$/, "");
+  if (plain) return plain.slice(0, 63).replace(/-+$/, "");
+  let hash = 0;
+  for (const character of name) hash = (31 * hash + (character.codePointAt(0) ?? 0)) >>> 0;
+  return `rule-${hash.toString(36)}`;
 }
 
 /** Returns keywords from a text with one a line; a line `*` stands for all posts. */
