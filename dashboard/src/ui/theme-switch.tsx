@@ -1,10 +1,11 @@
-import { capital } from "../lib/format";
 import { THEMES, theme } from "../lib/theme";
+
+const NAMES = { system: "Auto", light: "Light", dark: "Dark" } as const;
 
 /** Chooses the theme: the system's, light or dark. */
 export function ThemeSwitch() {
   return (
-    <label class="theme">
+    <label class="theme" title="Theme">
       <span class="visually-hidden">Theme</span>
       <select
         value={theme.value}
@@ -14,7 +15,7 @@ export function ThemeSwitch() {
       >
         {THEMES.map((one) => (
           <option key={one} value={one}>
-            {capital(one)}
+            {NAMES[one]}
           </option>
         ))}
       </select>

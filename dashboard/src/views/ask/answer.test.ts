@@ -34,6 +34,7 @@ it("says where an answer comes from, how old it is, and how long it took", () =>
   expect(origin({ ...ANSWER, as_of: null, source: "cache", time: 2.34 }, now)).toBe(
     "The service had this answer in its cache. The service took 2.3 s.",
   );
+  expect(origin({ ...ANSWER, count: 0, source: "windows" }, now)).toMatch(/^The live windows have none\. /);
   expect(origin({ ...ANSWER, time: 0.0001 }, now)).toContain("took 1 ms");
 });
 

@@ -26,7 +26,9 @@ const ORIGINS: Record<QueryAnswer["source"], string> = {
 export function origin(answer: QueryAnswer, now: number): string {
   const took = answer.time < 1 ? `${Math.max(1, Math.round(1_000 * answer.time))} ms` : `${answer.time.toFixed(1)} s`;
   const age = answer.as_of ? ` The answer counts posts up to ${ago(now - Date.parse(answer.as_of))}.` : "";
-  return `${ORIGINS[answer.source]}${age} The service took ${took}.`;
+  const whence =
+    answer.count === 0 && answer.source === "windows" ? "The live windows have none." : ORIGINS[answer.source];
+  return `${whence}${age} The service took ${took}.`;
 }
 
 /** Returns how long ago something was. */

@@ -113,7 +113,7 @@ export default function Compare() {
           }}
         />
       )}
-      {keywords.length < 2 && <Proposals keywords={keywords} onAdd={add} />}
+      {keywords.length < MOST && <Proposals keywords={keywords} onAdd={add} />}
       {shown.size > 0 && all.length > 0 && (
         <ul class="key compare-key">
           {[...shown].map(([label, style]) => (
@@ -184,9 +184,13 @@ function Proposals({ keywords, onAdd }: { keywords: readonly string[]; onAdd: (k
   const names = data.value?.keywords.map(({ keyword }) => keyword).filter((one) => !keywords.includes(one)) ?? [];
   return (
     <>
-      <p class="headline">
-        {keywords.length ? "Add another keyword to compare it with." : "Choose up to six keywords to put side by side."}
-      </p>
+      {keywords.length < 2 && (
+        <p class="headline">
+          {keywords.length
+            ? "Add another keyword to compare it with."
+            : "Choose up to six keywords to put side by side."}
+        </p>
+      )}
       <EmptySystem />
       <p class="chips proposals">
         {names.slice(0, 12).map((keyword) => (
