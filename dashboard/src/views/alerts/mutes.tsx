@@ -22,10 +22,14 @@ export function Mutes() {
       setFailed(error);
     }
   };
+  const again = () => {
+    setFailed(null);
+    reload();
+  };
   const shown = failed ?? problem.value;
   return (
     <>
-      {shown && <Notice problem={shown} retry={reload} />}
+      {shown && <Notice problem={shown} retry={again} />}
       {data.value?.mutes.length === 0 && (
         <p class="nothing">Nothing is muted. An incident can be muted where it is shown.</p>
       )}

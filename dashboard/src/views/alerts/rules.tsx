@@ -42,12 +42,16 @@ export function Rules({ params }: { params: AlertParams }) {
     params.set({ rule: "" });
     reload();
   };
+  const again = () => {
+    setFailed(null);
+    reload();
+  };
   const shown = failed ?? problem.value;
   const found = data.value;
   const current = found?.rules.find(({ rule }) => rule.id === edited);
   return (
     <>
-      {shown && <Notice problem={shown} retry={reload} />}
+      {shown && <Notice problem={shown} retry={again} />}
       {edited === NEW && <RuleForm stored={null} onDone={done} />}
       {current && <RuleForm key={current.revision} stored={current} onDone={done} />}
       {!edited && (
