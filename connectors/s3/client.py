@@ -82,8 +82,9 @@ class ObjectInfo:
 class S3:
     """A connection to one S3 server, made by `connect`. Thread-safe."""
 
-    def __init__(self, client: S3Client, config: S3Config) -> None:
+    def __init__(self, client: S3Client, config: S3Config, transfer: TransferConfig) -> None:
         self._client = client
+        self._transfer = transfer
         self._region = config.region
         self._where = _display(config)
 
@@ -248,7 +249,7 @@ class S3:
             RejectedError: The server rejected the call.
         """
         with self._errors(bucket, key):
-            self._client.upload_file(str(file), bucket, key, Callback=on_bytes, Config=_transfer())
+            self._client.upload_file(str(file), bucket, key, Callback=on_bytes, Config=self._transfer)
 
     def download(self, bucket: str, key: str, file: Path, on_bytes: OnBytes | None = None) -> bool:
         """Download an object into a file, which appears only when it is complete.
@@ -268,7 +269,7 @@ class S3:
         """
         try:
             with self._errors(bucket, key):
-                self._client.download_file(bucket, key, str(file), Callback=on_bytes, Config=_transfer())
+                self._client.download_file(bucket, key, str(file), Callback=on_bytes, Config=self._transfer)
         except RejectedError as exc:
             if is_missing(exc.__cause__):
                 return False
@@ -298,6 +299,7 @@ def connect(config: S3Config) -> S3:
         RejectedError: The endpoint is not a URL, or only one half of the credentials is given.
     """
     import boto3  # noqa: PLC0415 - takes a fifth of a second, and most processes have no S3
+    from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
@@ -327,13 +329,7 @@ def connect(config: S3Config) -> S3:
         raise RejectedError(
             f"S3 at {_display(config)}: the endpoint or the region is not valid ({type(exc).__name__})"
         ) from exc
-    return S3(client, config)
-
-
-def _transfer() -> TransferConfig:
-    from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - see `connect`
-
-    return TransferConfig(use_threads=False)
+    return S3(client, config, TransferConfig(use_threads=False))
 
 
 def _no_conditions(where: str) -> str:

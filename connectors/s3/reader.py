@@ -117,4 +117,4 @@ def connect_reader(config: S3Config) -> ObjectReader:
         RejectedError: The endpoint is not a URL, or only one half of the credentials is given.
     """
     made = connect(config)
-    return ObjectReader(made._client, config)
+    return ObjectReader(made._client, config, made._transfer)

@@ -17,7 +17,7 @@ from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from connectors.postgres_pool import PostgresPool
 from streams.alerts.delivery.channels import Channel, read_channels, secrets_of
-from streams.alerts.delivery.deliver import open_deliverer
+from streams.alerts.delivery.connect import open_deliverer
 from streams.alerts.delivery.metrics import DeliveryMetrics
 from streams.alerts.delivery.outbox import backlog
 from streams.alerts.evaluation.evaluator import Evaluator

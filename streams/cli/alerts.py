@@ -12,17 +12,17 @@ from streams.cli.lazy import LazyCommand, LazyGroup
 
 _COMMANDS: Final = {
     "run": LazyCommand("streams.cli.alerts_run", "run", "Evaluate the rules, and tell the channels of incidents."),
-    "rules": LazyCommand("streams.cli.alert_rules", "rules", "List and change the rules."),
-    "list": LazyCommand("streams.cli.alert_incidents", "list_incidents", "List the incidents with their reasons."),
-    "show": LazyCommand("streams.cli.alert_incidents", "show", "Show why an incident is one, and who was told."),
-    "mute": LazyCommand("streams.cli.alert_mutes", "mute", "Tell no channel of some incidents for a while."),
-    "unmute": LazyCommand("streams.cli.alert_mutes", "unmute", "End a mute."),
-    "mutes": LazyCommand("streams.cli.alert_mutes", "mutes", "List the mutes."),
-    "channels": LazyCommand("streams.cli.alert_channels", "list_channels", "List the channels that are told."),
+    "rules": LazyCommand("streams.cli.alerts_rules", "rules", "List and change the rules."),
+    "list": LazyCommand("streams.cli.alerts_incidents", "list_incidents", "List the incidents with their reasons."),
+    "show": LazyCommand("streams.cli.alerts_incidents", "show", "Show why an incident is one, and who was told."),
+    "mute": LazyCommand("streams.cli.alerts_mutes", "mute", "Tell no channel of some incidents for a while."),
+    "unmute": LazyCommand("streams.cli.alerts_mutes", "unmute", "End a mute."),
+    "mutes": LazyCommand("streams.cli.alerts_mutes", "mutes", "List the mutes."),
+    "channels": LazyCommand("streams.cli.alerts_channels", "list_channels", "List the channels that are told."),
     "backtest": LazyCommand(
         "streams.cli.alerts_backtest", "backtest", "Run rules over the history, and show what they would have found."
     ),
-    "test": LazyCommand("streams.cli.alert_channels", "send_test", "Send a test message to a channel."),
+    "test": LazyCommand("streams.cli.alerts_channels", "send_test", "Send a test message to a channel."),
 }
 
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streams.cli.alert_words import summary_of
+from streams.cli.alerts_words import summary_of
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable, printable_json, printable_name, quiet_pipe
 from streams.cli.windows_rebuild import TimeType

@@ -46,11 +46,9 @@ from streams.sink.targets import Target
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.25
-"""Seconds that a slice waits to fill. Fewer, larger transactions cost Postgres less."""
-
-ONCE_POLL_S = 0.1
-"""The same for a sink that ends when all is written. Its backlog fills the slices, and only the last one waits."""
+POLL_S, ONCE_POLL_S = 0.25, 0.1
+"""Seconds that a slice waits to fill. Fewer, larger transactions cost Postgres less. A sink that ends when all is
+written waits less: its backlog fills all slices but the last one."""
 
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds to wait after each failed try while a server does not answer; the last value repeats."""

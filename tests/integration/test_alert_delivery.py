@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from connectors.notify.message import Message
 from streams.alerts.delivery.channels import read_channels, secrets_of
-from streams.alerts.delivery.deliver import Deliverer, Pace, open_deliverer
+from streams.alerts.delivery.connect import open_deliverer
+from streams.alerts.delivery.deliver import Deliverer, Pace
 from streams.alerts.delivery.metrics import DeliveryMetrics
 from streams.alerts.delivery.retries import Retries
 from streams.alerts.delivery.texts import message_of
@@ -34,7 +35,7 @@ from tests.forked_role import ForkedAlerts
 from tests.integration.alerts_support import pool, query, until
 from tests.integration.link_proxy import LinkProxy
 from tests.integration.support import TIMEOUT_S, records, wait_for
-from tests.unit.alert_support import reason, record
+from tests.unit.alert_records import reason, record
 from tests.unit.receivers import Answer, HttpReceiver, MailBox, http_receiver, mail_server
 
 FAST = Pace(poll_s=0.05, retries=Retries(first_s=0.05, most_s=0.2))

@@ -20,7 +20,7 @@ from tests.integration.alerts_support import pool, query
 from tests.integration.test_alert_delivery import store
 from tests.integration.test_backfill import write
 from tests.integration.test_erasures import deletion, held_open, send, wait_until_one_waits_for_the_lock
-from tests.unit.alert_support import reason, record
+from tests.unit.alert_records import reason, record
 
 POSTS = 8
 AUTHORS = {f"p{number}": "ann" if number % 2 else "bob" for number in range(POSTS - 1)}

@@ -17,7 +17,7 @@ from streams.records import Timestamp, to_ms
 from streams.settings import Settings
 from tests.helpers import classified
 from tests.integration.support import TIMEOUT_S
-from tests.unit.alert_support import reason
+from tests.unit.alert_records import reason
 
 NOW = Timestamp.now(UTC).replace(microsecond=0)
 BEGAN = NOW - timedelta(minutes=10)

@@ -14,7 +14,7 @@ from streams.charts.palette import COLOURS, MUTED
 from streams.charts.render import render
 from streams.charts.scene import Line, Rect, Text
 from streams.records import AlertPoint, AlertRecord
-from tests.unit.alert_support import BEGAN, reason, record
+from tests.unit.alert_records import BEGAN, reason, record
 
 VALUE, LIMIT = COLOURS["sadness"], COLOURS["anger"]
 

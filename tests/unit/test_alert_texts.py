@@ -15,7 +15,7 @@ from streams.alerts.isolation import FSI, PDI, balanced, isolated, one_line, wit
 from streams.alerts.rules.rule import Rule
 from streams.alerts.storage.stored import TOPIC_CHANNEL
 from streams.records import AlertPost, AlertRecord, AlertWord, Timestamp
-from tests.unit.alert_support import BEGAN, reason, record
+from tests.unit.alert_records import BEGAN, reason, record
 
 OVERRIDE = "offer \u202eevil\u202c and \u2066left open"
 """An override, and an isolate that is left open."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError as PydanticError
 
 from streams.alerts.delivery.channel_secrets import secrets_in, with_secrets
 from streams.alerts.rules.rule import ChannelName
+from streams.alerts.text_file import read_text
 from streams.errors import SettingsError
 from streams.process.listening import is_loopback
 from streams.setting_problems import problem_of
@@ -174,7 +175,7 @@ def read_channels(path: Path | None, environ: Mapping[str, str] | None = None) -
     """
     if path is None:
         return {}
-    text = _text_of(path)
+    text = read_text(path, MAX_FILE_BYTES)
     tables = _tables(path, text)
     lines, problems, channels = text.splitlines(), [], {}
     for name, table in tables.items():
@@ -200,7 +201,7 @@ def read_channel_types(path: Path | None) -> dict[str, str]:
     """
     if path is None:
         return {}
-    tables = _tables(path, _text_of(path)).items()
+    tables = _tables(path, read_text(path, MAX_FILE_BYTES)).items()
     return {name: str(table.get("type")) for name, table in tables if isinstance(table, dict)}
 
 
@@ -217,19 +218,6 @@ def _tables(path: Path, text: str) -> dict[str, Any]:
     if len(tables) > MAX_CHANNELS:
         raise SettingsError([f"{path}: has {len(tables)} channels; {MAX_CHANNELS} are allowed"])
     return tables
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise SettingsError([f"{path}: cannot be read: {reason}"]) from None
-    if len(data) > MAX_FILE_BYTES:
-        raise SettingsError([f"{path}: is longer than {MAX_FILE_BYTES:,} bytes"])
-    return text
 
 
 def _channel(name: str, table: object, folder: Path, environ: Mapping[str, str]) -> Channel:

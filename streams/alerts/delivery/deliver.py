@@ -16,8 +16,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
@@ -33,18 +32,13 @@ from streams.alerts.delivery.retries import RateLimit, Retries
 from streams.alerts.delivery.senders import Sender, sender_of
 from streams.alerts.delivery.texts import message_of
 from streams.alerts.delivery.topic import AlertTopic
-from streams.alerts.explanation.course import CourseExplainer
-from streams.alerts.explanation.explain import Explainer, KafkaExplainer
+from streams.alerts.explanation.explain import Explainer
 from streams.alerts.storage.store import alerts_connection, explain, read_deliveries, read_incident
 from streams.alerts.storage.stored import TOPIC_CHANNEL, Delivery, Incident
 from streams.charts.alert_chart import alert_chart
 from streams.charts.render import render
-from streams.connections import kafka_config, scan_group
 from streams.process.waiting import first_of
-from streams.query.windows import KeywordWindows
 from streams.records import AlertRecord, RecordError
-from streams.settings import Settings
-from streams.windows.connect import redis_client, table_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -290,42 +284,3 @@ class Deliverer:
 
 def _picture(record: AlertRecord) -> bytes:
     return render(alert_chart(record), "png")
-
-
-@asynccontextmanager
-async def open_deliverer(
-    settings: Settings,
-    pool: PostgresPool,
-    channels: Mapping[str, Channel],
-    metrics: DeliveryMetrics,
-    pace: Pace | None = None,
-) -> AsyncIterator[Deliverer]:
-    """Yield a deliverer with the settings' servers. No server need answer yet.
-
-    Args:
-        settings: the settings.
-        pool: connections to Postgres. Each is used for one statement at a time.
-        channels: the channels, from `read_channels`. `streams.redact` must know their secrets.
-        metrics: the metrics.
-        pace: how often the outbox is looked at.
-    """
-    config = kafka_config(settings)
-    topic = AlertTopic(config, settings.topic_alerts)
-    redis = redis_client(settings)
-    explainer = CourseExplainer(
-        KafkaExplainer(config, settings.topic_classified, group=scan_group(settings)),
-        KeywordWindows(redis, **table_arguments(settings)),
-    )
-    try:
-        yield Deliverer(
-            pool,
-            channels,
-            topic=topic,
-            explainer=explainer,
-            metrics=metrics,
-            public_url=settings.public_url,
-            pace=pace or Pace(retries=Retries(give_up_s=3_600 * settings.alert_retry_h)),
-        )
-    finally:
-        await topic.close()
-        await redis.aclose()

@@ -52,7 +52,8 @@ class RateLimit:
     def wait_s(self, now: float) -> float:
         """Returns the seconds until another one is allowed. `now` is in seconds, of a clock that never goes back."""
         self._sent = [at for at in self._sent if now - at < 60.0]
-        return 60.0 - (now - self._sent[0]) if len(self._sent) >= self._most else 0.0
+        # Not the oldest one: by rounding, more than `most` may be left.
+        return 60.0 - (now - self._sent[-self._most]) if len(self._sent) >= self._most else 0.0
 
     def count(self, now: float) -> None:
         """Count a message that is sent now."""

@@ -4,9 +4,9 @@ The decisions are a pure function of the rules and the final windows. So the cal
 
 1. The final windows of a series come in the order of their starts. A window that starts before one that was folded, or
    at the same time, changes nothing. So the caller merges the partitions of the windows topic by start.
-2. After all final windows of a span were taken, and `silent` was called for the keywords that `expected` returns and
-   that have none, the caller calls `tick` with the end of the span. From then on, windows of that span and before
-   change nothing: late corrections, repetitions after a restart.
+2. If there is a window of all posts in a span, the keywords that `expected` returns and that have none were silent: the
+   caller hands `Reading.silent` in for them. Then it calls `tick` with the end of the span. From then on, windows of
+   that span and before change nothing: late corrections, repetitions after a restart.
 3. The caller stores `changed` and `ticks` in one transaction with the decisions, best just after a `tick`.
 
 Provisional windows may come at any time. One of them can begin an incident only where its final window must too: a
@@ -166,13 +166,6 @@ class Engine:
             of_size.decide(reading)
         return decisions
 
-    def silent(self, keyword: str, size: int, start: int, hours: Mapping[int, Hour]) -> list[Opened | Closed]:
-        """Fold a window that does not exist, although there is one of all posts: a volume of 0, and no share.
-
-        It is `take` of `Reading.silent`, for which `hours_wanted` returns the hours.
-        """
-        return self.take(Reading.silent(keyword, size, start), hours)
-
     def tick(self, size: int, end_ms: int) -> list[Closed]:
         """Decide all spans of a size up to an end, also for series that have no window.
 
@@ -199,7 +192,7 @@ class Engine:
         return closed
 
     def expected(self, size: int) -> frozenset[str]:
-        """Returns the keywords for which `silent` matters: of rules for volumes, named or with something pending."""
+        """Returns the keywords whose silence matters: of rules for volumes, named or with something pending."""
         of_size = self._sizes.get(size)
         if of_size is None:
             return frozenset()

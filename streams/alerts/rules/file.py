@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from streams.alerts.rules.problems import RuleProblem, Served, problems_of, served_problems
 from streams.alerts.rules.rule import Rule
+from streams.alerts.text_file import read_text
 from streams.errors import SettingsError
 from streams.window_sizes import format_duration, parse_duration
 
@@ -44,16 +45,7 @@ def read_rules(path: Path, served: Served = _ANY) -> list[Rule]:
     Raises:
         SettingsError: The file cannot be read, or a rule cannot be used. There is a line for each problem.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise SettingsError([f"{path}: cannot be read: {reason}"]) from None
-    if len(data) > MAX_FILE_BYTES:
-        raise SettingsError([f"{path}: is longer than {MAX_FILE_BYTES:,} bytes"])
-    return parse_rules(text, str(path), served)
+    return parse_rules(read_text(path, MAX_FILE_BYTES), str(path), served)
 
 
 def parse_rules(text: str, name: str, served: Served = _ANY) -> list[Rule]:

@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from streams.cli.alert_words import RuleIdType, condition_of, keywords_of, time_of
+from streams.cli.alerts_words import RuleIdType, condition_of, keywords_of, time_of
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.wording import counted
