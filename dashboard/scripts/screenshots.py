@@ -38,15 +38,21 @@ async def names(page: Page, address: str, most: int) -> list[str]:
     return [one["keyword"] for one in found["keywords"] if one["keyword"] != "*"][:most]
 
 
-def views(keywords: list[str]) -> dict[str, str]:
+async def latest_incident(page: Page, address: str) -> str | None:
+    """Returns the key of the latest incident; None if there is none."""
+    found = await (await page.request.get(f"{address}/v1/alerts/incidents?limit=1")).json()
+    return next((one["incident"] for one in found["incidents"]), None)
+
+
+def views(keywords: list[str], incident: str | None) -> dict[str, str]:
     """Returns the addresses of the views by their names. The part after `#` is the class of what is scrolled to."""
     return {
         "now": "/?span=6h",
         "feed": "/?span=6h#feed",
         "keywords": "/keywords?" + urlencode([("keyword", one) for one in keywords[:3]]),
         "compare": "/compare?" + urlencode([("keyword", one) for one in keywords]),
-        "ask": "/ask",
-        "alerts": "/alerts",
+        "ask": "/ask?" + urlencode({"keyword": keywords[0]}),
+        "alerts": "/alerts" + (f"?{urlencode({'incident': incident})}" if incident else ""),
     }
 
 
@@ -84,7 +90,8 @@ async def take_all(browser: Browser, address: str, folder: Path, only: list[str]
             locale="en-GB",
         )
         page = await context.new_page()
-        for name, path in views(await names(page, address, 4)).items():
+        paths = views(await names(page, address, 4), await latest_incident(page, address))
+        for name, path in paths.items():
             if only and name not in only:
                 continue
             picture = small(await taken(page, address + path))
