@@ -30,7 +30,7 @@ export function axisLook({ muted, line, scale }: Colours) {
   return {
     axisLine: { lineStyle: { color: line } },
     axisTick: { show: false },
-    axisLabel: { color: muted, fontFamily: FONT, fontSize: 12 * scale, hideOverlap: true },
+    axisLabel: { color: muted, fontFamily: FONT, fontSize: 12 * scale, margin: 10 * scale, hideOverlap: true },
     splitLine: { lineStyle: { color: line, width: 1 } },
   };
 }

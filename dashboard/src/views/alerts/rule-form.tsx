@@ -1,10 +1,10 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { get, send } from "../../api/client";
+import { get, post, send } from "../../api/client";
 import { Problem } from "../../api/problem";
 import { useAnswer } from "../../api/use-answer";
 import { Text } from "../../ui/text";
-import { idOf, inWords, keywordsOf, ruleText } from "./rule-text";
+import { idOf, inWords, keywordsOf, ruleText, trialText } from "./rule-text";
 import type { Rule, StoredRule } from "./types";
 
 const BLANK: Rule = {
@@ -22,6 +22,8 @@ const BLANK: Rule = {
   enabled: true,
 };
 
+const TRIAL_HOURS = 168;
+
 const TAKEN = "There is a rule of this name. Change that one, or choose another name.";
 
 const CONDITIONS: Record<Rule["condition"]["type"], (direction: "above" | "below") => Rule["condition"]> = {
@@ -36,11 +38,15 @@ export function RuleForm({ stored, onDone }: { stored: StoredRule | null; onDone
   const [keywords, setKeywords] = useState(Array.isArray(rule.keywords) ? rule.keywords.join("\n") : "");
   const [problem, setProblem] = useState<Problem | null>(null);
   const [isBusy, setBusy] = useState(false);
+  const [trial, setTrial] = useState<string | null>(null);
   const status = useAnswer((signal) => get("/v1/status", { signal }), []);
   const channels = useAnswer((signal) => get("/v1/alerts/channels", { signal }), []);
   const sizes = status.data.value?.windows.map(({ size }) => size) ?? [rule.window_s];
   const heads = status.data.value?.models[0]?.heads ?? [];
-  const change = (changes: Partial<Rule>) => setRule({ ...rule, ...changes });
+  const change = (changes: Partial<Rule>) => {
+    setRule({ ...rule, ...changes });
+    setTrial(null);
+  };
   const isEach = rule.keywords === "each";
   const wanted: Rule = {
     ...rule,
@@ -64,6 +70,18 @@ export function RuleForm({ stored, onDone }: { stored: StoredRule | null; onDone
       setBusy(false);
     }
   };
+  const tryIt = async () => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      const named = { ...wanted, name: wanted.name || "trial" };
+      setTrial(trialText(await post("/v1/alerts/rules/preview", { rule: named, hours: TRIAL_HOURS, keywords: [] })));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setProblem(error);
+    }
+    setBusy(false);
+  };
   return (
     <form class="card rule-form" onSubmit={submit} aria-label={stored ? "Change the rule" : "New rule"}>
       <Field name="Name" wide>
@@ -82,7 +100,10 @@ export function RuleForm({ stored, onDone }: { stored: StoredRule | null; onDone
           required={!isEach}
           disabled={isEach}
           value={keywords}
-          onInput={(event) => setKeywords(event.currentTarget.value)}
+          onInput={(event) => {
+            setKeywords(event.currentTarget.value);
+            setTrial(null);
+          }}
         />
       </Field>
       <label class="check wide">
@@ -208,6 +229,11 @@ export function RuleForm({ stored, onDone }: { stored: StoredRule | null; onDone
         <Text>{ruleText(wanted)}</Text>
         {wanted.condition.type !== "threshold" && " It finds nothing until some hours of history are known."}
       </output>
+      {trial && (
+        <p class="wide" role="status">
+          {trial}
+        </p>
+      )}
       {problem && (
         <div class="notice wide" role="alert">
           <p>
@@ -218,6 +244,9 @@ export function RuleForm({ stored, onDone }: { stored: StoredRule | null; onDone
       <div class="actions wide">
         <button type="button" onClick={onDone}>
           Cancel
+        </button>
+        <button type="button" onClick={tryIt} disabled={isBusy}>
+          Try it on the last week
         </button>
         <button type="submit" class="primary" disabled={isBusy}>
           Store

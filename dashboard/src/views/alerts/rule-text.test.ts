@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { idOf, inWords, keywordsOf, ruleText } from "./rule-text";
+import { idOf, inWords, keywordsOf, ruleText, trialText } from "./rule-text";
 import type { Rule } from "./types";
 
 const RULE: Rule = {
@@ -35,6 +35,15 @@ it("says each kind of rule in a sentence", () => {
   };
   expect(ruleText(limit)).toBe("When the number of posts about rain or hail is above 3 in 1 hour.");
   expect(ruleText({ ...limit, keywords: ["*"] })).toBe("When the number of all posts is above 3 in 1 hour.");
+});
+
+it("says what a rule would have found", () => {
+  const span = { since: "2026-03-01T12:00:00Z", until: "2026-03-08T12:00:00Z" };
+  const clear = { ...span, windows: 1, windows_too_small: 0, windows_without_baseline: 0, found: 1 };
+  expect(trialText(clear)).toMatch(/^From 1 Mar.* to 8 Mar.* it would have found 1 incident in 1 window\.$/);
+  expect(trialText({ ...clear, windows: 2_016, windows_too_small: 40, windows_without_baseline: 1, found: 0 })).toMatch(
+    /0 incidents in 2,016 windows\. 40 windows had too few posts\. For 1 window too few hours tell what is usual\.$/,
+  );
 });
 
 it("has durations in words", () => {

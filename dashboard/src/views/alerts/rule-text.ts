@@ -1,5 +1,6 @@
 import { count } from "../../lib/format";
 import { keywordName } from "../../lib/text";
+import { when } from "./times";
 import type { Rule } from "./types";
 
 const UNITS: readonly [number, string][] = [
@@ -47,6 +48,28 @@ export function ruleText(rule: Rule): string {
     when = `is ${count(condition.z)} robust standard deviations ${condition.direction} the usual of this hour, ${span}`;
   }
   return `When ${what} ${when}${windows}.`;
+}
+
+/** What `trialText` needs of the answer of a trial. */
+export interface Trial {
+  since: string;
+  until: string;
+  windows: number;
+  windows_too_small: number;
+  windows_without_baseline: number;
+  found: number;
+}
+
+/** Returns what a rule would have found in the history. */
+export function trialText(trial: Trial): string {
+  const { found, windows, windows_too_small: small, windows_without_baseline: unknown } = trial;
+  const of = (number: number, noun: string) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+  const parts = [
+    `From ${when(trial.since)} to ${when(trial.until)} it would have found ${of(found, "incident")} in ${of(windows, "window")}.`,
+  ];
+  if (small) parts.push(`${of(small, "window")} had too few posts.`);
+  if (unknown) parts.push(`For ${of(unknown, "window")} too few hours tell what is usual.`);
+  return parts.join(" ");
 }
 
 /** Returns an id that the service takes for a rule, made of its name; of a name without Latin letters, a number. */
