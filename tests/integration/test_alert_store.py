@@ -13,7 +13,7 @@ from connectors.postgres_pool import AsyncConnection, PostgresPool
 from streams.alerts.delivery import outbox
 from streams.alerts.engine.engine import Closed, Opened, SeriesKey, SeriesState
 from streams.alerts.errors import RuleExistsError, RuleMissingError
-from streams.alerts.evaluation.progress import Decisions, Progress
+from streams.alerts.evaluation.progress import Decisions, Progress, parts_of
 from streams.alerts.rules.rule import Rule
 from streams.alerts.storage.changes import remove_rule
 from streams.alerts.storage.store import (
@@ -222,6 +222,32 @@ async def test_the_end_waits_for_the_begin_and_a_later_try_fences_an_earlier_one
         assert await claim() == [("closed", 1)]
         assert await outbox.failed(connection, claimed[-1], "gone")
         assert (await outbox.backlog(connection))[:2] == (2, 1)  # both events wait for the topic
+
+
+async def test_many_decisions_are_written_in_parts_that_each_have_their_states(
+    pool: PostgresPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.alerts.evaluation.progress.MOST_SERIES", 2)
+    before, kind = {0: 0, 1: 0}, rule(channels=("hook",))
+    many = [opened(0, word) for word in "abcde"]
+    states = {SeriesKey("r1", one.keyword): SeriesState(revision=1, size=60, opened=one.began) for one in many}
+    decisions = Decisions(before, {0: 7}, [(one, kind) for one in many], [closed(many[0])], states, {60: NOON_MS})
+    parts = list(parts_of(decisions))
+    assert [[one.keyword for one, _ in part.opened] for part in parts] == [["a", "b"], ["c", "d"], ["e"]]
+    assert [{key.keyword for key in part.changed} for part in parts] == [{"a", "b"}, {"c", "d"}, {"e"}]
+    assert [(len(part.closed), dict(part.after), dict(part.ticks)) for part in parts] == [
+        (1, {}, {}), (0, {}, {}), (0, {0: 7}, {60: NOON_MS}),
+    ]  # fmt: skip
+
+    progress = await evaluation(pool)
+    for part in parts[:2]:  # the process dies before the last one
+        await progress._commit(part)
+    written = await progress.commit(decisions)
+    assert set(written.opened) == {many[4].incident}
+    async with pool.connection("reading") as connection:
+        found = await read_incidents(connection, IncidentFilter(), 10)
+        assert len(found) == 5
+        assert len([one for each in many for one in await read_deliveries(connection, each.incident)]) == 12
 
 
 async def test_what_is_more_urgent_is_told_first(pool: PostgresPool) -> None:

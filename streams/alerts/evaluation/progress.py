@@ -15,9 +15,9 @@ evaluated again: its key is the same each time, and only the first insert writes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from connectors.errors import PositionMismatchError, RejectedError
 from connectors.postgres_pool import AsyncConnection, PostgresPool
@@ -27,6 +27,9 @@ from streams.alerts.storage import sql
 from streams.alerts.storage.store import alerts_connection, fetch_all, read_rules
 from streams.alerts.storage.stored import TOPIC_CHANNEL, StoredRule, UnreadableRule
 from streams.records import RecordError, from_ms, rfc3339, to_ms
+
+MOST_SERIES: Final = 1_000
+"""The most series of which one transaction writes what was decided. A transaction has about ten seconds."""
 
 
 class Taken(NamedTuple):
@@ -157,13 +160,21 @@ class Progress:
             return await read_rules(connection)
 
     async def commit(self, decisions: Decisions) -> Written:
-        """Write decisions and positions in one transaction.
+        """Write decisions and positions in one transaction, or in several if they are many; see `parts_of`.
 
         Raises:
             PositionMismatchError: Another evaluation has taken over. Nothing was written.
             ConnectorError: Postgres does not answer, or rejects the call. If the connection broke during the commit,
                 it may have been written; then the next commit raises PositionMismatchError.
         """
+        written = Written({}, {})
+        for part in parts_of(decisions):
+            done = await self._commit(part)
+            written.opened.update(done.opened)
+            written.closed.update(done.closed)
+        return written
+
+    async def _commit(self, decisions: Decisions) -> Written:
         doing = "writing the decisions of the alerts"
         async with alerts_connection(self._pool, doing) as connection, connection.transaction():
             # Step 1: lock the positions and compare them.
@@ -215,6 +226,35 @@ class Progress:
         ended: dict[str, str] = dict(await fetch_all(connection, sql.CLOSE_INCIDENTS, {"incidents": json.dumps(gone)}))
         await connection.execute(sql.TELL_CLOSED, {"incidents": list(ended)})
         return ended
+
+
+def parts_of(decisions: Decisions) -> Iterator[Decisions]:
+    """Yields decisions in parts that Postgres takes in time; all in one, unless more than `MOST_SERIES` series decide.
+
+    A part has all that was decided of its series, with their states. The positions move with the last one. If only some
+    parts were written, the same windows are evaluated again, and the states of the other series say that they were.
+    """
+    keys = list(dict.fromkeys(SeriesKey(one.rule, one.keyword) for one in _all_of(decisions)))
+    while len(keys) > MOST_SERIES:
+        now, keys = set(keys[:MOST_SERIES]), keys[MOST_SERIES:]
+        yield Decisions(
+            decisions.before,
+            opened=[pair for pair in decisions.opened if SeriesKey(pair[0].rule, pair[0].keyword) in now],
+            closed=[one for one in decisions.closed if SeriesKey(one.rule, one.keyword) in now],
+            changed={key: state for key, state in decisions.changed.items() if key in now},
+        )
+        decisions = replace(
+            decisions,
+            opened=[pair for pair in decisions.opened if SeriesKey(pair[0].rule, pair[0].keyword) not in now],
+            closed=[one for one in decisions.closed if SeriesKey(one.rule, one.keyword) not in now],
+            changed={key: state for key, state in decisions.changed.items() if key not in now},
+        )
+    yield decisions
+
+
+def _all_of(decisions: Decisions) -> Iterator[Opened | Closed]:
+    yield from (one for one, _ in decisions.opened)
+    yield from decisions.closed
 
 
 def _incident_fields(one: Opened, rule: Rule) -> dict[str, object]:
