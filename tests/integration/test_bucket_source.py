@@ -32,7 +32,7 @@ Sources = Callable[..., NewFilesSource]
 @pytest.fixture
 def reader(s3_connection: DeletingS3, s3_server: S3Config) -> ObjectReader:
     """One connection for all tests, because creating it costs more CPU time than most of them."""
-    return ObjectReader(s3_connection._client, s3_server)
+    return ObjectReader(s3_connection._client, s3_server, s3_connection._transfer)
 
 
 @pytest.fixture
