@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -46,11 +47,14 @@ def wilson(part: int, whole: int, z: float = Z_95) -> Interval:
     return Interval(min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share))
 
 
+@lru_cache(maxsize=4_096)
 def poisson_interval(count: int, z: float = Z_95) -> Interval:
     """Returns the interval of the mean of a Poisson distribution of which `count` was observed.
 
     Up to 1,000 it is exact: the bounds at which the count is at the edge of the tail (Garwood, Biometrika 28, 1936).
     Above, the chi-squared quantiles of these bounds are approximated (Wilson and Hilferty, PNAS 17, 1931).
+
+    An exact interval takes up to 20 ms. It is kept, because incidents that begin together have similar counts.
     """
     low = _wilson_hilferty(count, -z) if count else 0.0
     high = _wilson_hilferty(count + 1, z)
@@ -70,8 +74,13 @@ def _wilson_hilferty(shape: int, z: float) -> float:
 def _poisson_cdf(count: int, mean: float) -> float:
     if mean <= 0:
         return 1.0
-    log_mean = math.log(mean)
-    return math.fsum(math.exp(k * log_mean - mean - math.lgamma(k + 1)) for k in range(count + 1))
+    # From the last term to the first, each from the one before it: up to `_EXACT_TO` none of them is too small.
+    term = math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))
+    terms = [term]
+    for k in range(count, 0, -1):
+        term *= k / mean
+        terms.append(term)
+    return math.fsum(terms)
 
 
 def _solve(is_below: Callable[[float], bool], near: float) -> float:
