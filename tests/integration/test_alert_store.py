@@ -231,22 +231,25 @@ async def test_many_decisions_are_written_in_parts_that_each_have_their_states(
     before, kind = {0: 0, 1: 0}, rule(channels=("hook",))
     many = [opened(0, word) for word in "abcde"]
     states = {SeriesKey("r1", one.keyword): SeriesState(revision=1, size=60, opened=one.began) for one in many}
+    states[SeriesKey("r1", "a")] = SeriesState(revision=1, size=60, last=NOON_MS)  # at rest: its incident has ended
     decisions = Decisions(before, {0: 7}, [(one, kind) for one in many], [closed(many[0])], states, {60: NOON_MS})
     parts = list(parts_of(decisions))
     assert [[one.keyword for one, _ in part.opened] for part in parts] == [["a", "b"], ["c", "d"], ["e"]]
-    assert [{key.keyword for key in part.changed} for part in parts] == [{"a", "b"}, {"c", "d"}, {"e"}]
+    assert [{key.keyword for key in part.changed} for part in parts] == [{"a", "b"}, {"c", "d"}, {"a", "e"}]
     assert [(len(part.closed), dict(part.after), dict(part.ticks)) for part in parts] == [
         (1, {}, {}), (0, {}, {}), (0, {0: 7}, {60: NOON_MS}),
     ]  # fmt: skip
 
     progress = await evaluation(pool)
     for part in parts[:2]:  # the process dies before the last one
-        await progress._commit(part)
+        await progress._commit(part, is_last=False)
+    assert {key.keyword for key in (await progress.take({}, "")).states} == set("abcd")
     written = await progress.commit(decisions)
     assert set(written.opened) == {many[4].incident}
     async with pool.connection("reading") as connection:
         found = await read_incidents(connection, IncidentFilter(), 10)
         assert len(found) == 5
+        assert len((await progress.take({}, "")).states) == 4
         assert len([one for each in many for one in await read_deliveries(connection, each.incident)]) == 12
 
 

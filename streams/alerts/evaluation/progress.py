@@ -168,13 +168,14 @@ class Progress:
                 it may have been written; then the next commit raises PositionMismatchError.
         """
         written = Written({}, {})
-        for part in parts_of(decisions):
-            done = await self._commit(part)
+        parts = list(parts_of(decisions))
+        for part in parts:
+            done = await self._commit(part, is_last=part is parts[-1])
             written.opened.update(done.opened)
             written.closed.update(done.closed)
         return written
 
-    async def _commit(self, decisions: Decisions) -> Written:
+    async def _commit(self, decisions: Decisions, *, is_last: bool) -> Written:
         doing = "writing the decisions of the alerts"
         async with alerts_connection(self._pool, doing) as connection, connection.transaction():
             # Step 1: lock the positions and compare them.
@@ -183,7 +184,7 @@ class Progress:
             opened = await self._open(connection, decisions.opened)
             closed = await self._close(connection, decisions.closed)
             # Step 3: states and ticks.
-            await _store_states(connection, decisions.changed)
+            await _store_states(connection, decisions.changed, is_last=is_last)
             if decisions.ticks:
                 ends = [from_ms(end) for end in decisions.ticks.values()]
                 await connection.execute(sql.STORE_TICKS, {"sizes": list(decisions.ticks), "ends": ends})
@@ -247,7 +248,7 @@ def parts_of(decisions: Decisions) -> Iterator[Decisions]:
             decisions,
             opened=[pair for pair in decisions.opened if SeriesKey(pair[0].rule, pair[0].keyword) not in now],
             closed=[one for one in decisions.closed if SeriesKey(one.rule, one.keyword) not in now],
-            changed={key: state for key, state in decisions.changed.items() if key not in now},
+            changed={key: state for key, state in decisions.changed.items() if key not in now or state.at_rest},
         )
     yield decisions
 
@@ -279,9 +280,12 @@ def _incident_fields(one: Opened, rule: Rule) -> dict[str, object]:
     }
 
 
-async def _store_states(connection: AsyncConnection, changed: Mapping[SeriesKey, SeriesState]) -> None:
-    kept = [(key, state) for key, state in changed.items() if not state.at_rest]
-    gone = [key for key, state in changed.items() if state.at_rest]
+async def _store_states(
+    connection: AsyncConnection, changed: Mapping[SeriesKey, SeriesState], *, is_last: bool
+) -> None:
+    # A state at rest still says which windows it has seen, until the positions have passed them.
+    kept = [(key, state) for key, state in changed.items() if not (state.at_rest and is_last)]
+    gone = [key for key, state in changed.items() if state.at_rest and is_last]
     if kept:
         values = {
             **_columns(key for key, _ in kept),
