@@ -25,7 +25,8 @@ export function KeyDialog() {
         <h2 id="key-title">API key</h2>
         <p>{reason || "The service needs a key on any address but this machine's."}</p>
         <p class="muted">
-          An operator makes one with <code>emostream keys add dashboard --scope read --scope live --scope query</code>.
+          An operator makes one with <code>emostream keys add dashboard --scope read --scope live --scope query</code>,
+          and adds <code>--scope follow --scope alerts</code> for those who may follow keywords and change rules.
         </p>
         <label class="field">
           Key
