@@ -306,7 +306,7 @@ async def test_a_message_that_cannot_be_written_holds_up_no_other_one(
             raise ValueError("a defect of a release")
         return message_of(found, **options)
 
-    monkeypatch.setattr("streams.alerts.deliver.message_of", written)
+    monkeypatch.setattr("streams.alerts.delivery.deliver.message_of", written)
     hook = receivers["hook"]
     channels = tmp_path / "channels.toml"
     channels.write_text(f'[channels.hook]\ntype = "webhook"\nurl = "{hook.url}/hook"\n')

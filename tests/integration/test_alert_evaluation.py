@@ -146,7 +146,7 @@ async def test_a_rule_finds_the_window_that_exceeds_its_limit_when_it_is_stored(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No record of the window comes any more."""
-    monkeypatch.setattr("streams.alerts.evaluator.RULES_S", 0.1)
+    monkeypatch.setattr("streams.alerts.evaluation.evaluator.RULES_S", 0.1)
     hour = int(time.time()) // 3_600 * 3_600_000
     redis = connect(settings.redis_url.get_secret_value())
     for keyword, start, final in (("coffee", hour, 0), ("rain", hour, 1), ("tea", hour - 7_200_000, 0)):

@@ -41,7 +41,8 @@ class CourseExplainer:
         """See `Explainer.explain`."""
         found = await self._explainer.explain(incident)
         try:
-            return found._replace(reason=changed(found.reason, points=await self._points(incident)))
+            points = await self._points(incident) or found.reason.points
+            return found._replace(reason=changed(found.reason, points=points))
         except ConnectorError as exc:
             problem = redact(str(exc))
         logger.warning("the course of the incident %s is missing: %s", incident.incident, problem)
