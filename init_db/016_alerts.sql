@@ -125,9 +125,24 @@ SELECT
     muted, reason ->> 'summary' AS summary
 FROM alert_incidents;
 COMMENT ON VIEW bi.alerts IS 'Incidents of the alert rules: one row per incident.';
+COMMENT ON COLUMN bi.alerts.incident IS 'Rule, keyword and first window of the incident: its key in every record and message.';
+COMMENT ON COLUMN bi.alerts.rule IS 'Id of the rule.';
+COMMENT ON COLUMN bi.alerts.rule_name IS 'What people read of the rule.';
+COMMENT ON COLUMN bi.alerts.severity IS 'How urgent it is: info, warning or critical.';
+COMMENT ON COLUMN bi.alerts.keyword IS 'Keyword of the posts, or the words "all posts".';
+COMMENT ON COLUMN bi.alerts.window_seconds IS 'Size of the windows that the rule watches, in seconds.';
+COMMENT ON COLUMN bi.alerts.measure IS 'What the rule measures: volume, emotion or sentiment.';
+COMMENT ON COLUMN bi.alerts.label IS 'Emotion or sentiment whose share is measured; empty for a volume.';
+COMMENT ON COLUMN bi.alerts.direction IS 'On which side of its limit the value is an incident: above or below.';
+COMMENT ON COLUMN bi.alerts.began_at IS 'Start of the first window that fulfils the rule.';
+COMMENT ON COLUMN bi.alerts.decided_at IS 'End of the window with which the incident was certain.';
+COMMENT ON COLUMN bi.alerts.ended_at IS 'End of the window that ended the incident; empty while it is open.';
+COMMENT ON COLUMN bi.alerts.ended_because IS 'Why it ended; empty while it is open.';
 COMMENT ON COLUMN bi.alerts.value IS 'Value of the window with which the incident was certain: posts for a volume, percent for a share.';
 COMMENT ON COLUMN bi.alerts.usual IS 'Usual value at this hour of the day and week; empty for a rule that does not use it.';
-COMMENT ON COLUMN bi.alerts.ended_at IS 'End of the window that ended the incident; empty while it is open.';
+COMMENT ON COLUMN bi.alerts.posts IS 'Number of posts of this window.';
+COMMENT ON COLUMN bi.alerts.muted IS 'Whether it was muted when it began, so that no channel was told.';
+COMMENT ON COLUMN bi.alerts.summary IS 'Why there is an incident, in a sentence.';
 
 -- The function of 013 with the new tables.
 CREATE OR REPLACE FUNCTION grant_roles(wanted text[] DEFAULT ARRAY['emostream_writer', 'tableau', 'emostream_api'])
