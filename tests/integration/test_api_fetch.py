@@ -20,6 +20,11 @@ def raw_ids(settings: Settings) -> list[str]:
     return sorted((key or b"").decode() for _, key, _ in records(settings, settings.topic_raw))
 
 
+def parts_of(client: Client) -> dict[str, bool]:
+    """Returns the parts of the readiness, and whether each is well."""
+    return {part.name: part.ok for part in client.ready().parts}
+
+
 def test_an_answer_with_too_few_posts_comes_from_a_network(
     start: Callable[..., Role], settings: Settings, tmp_path: Path
 ) -> None:
@@ -42,5 +47,5 @@ def test_an_answer_with_too_few_posts_comes_from_a_network(
             assert limited.count == 0
             assert any("search for more failed" in note for note in limited.notes), limited.notes
             # Kafka may have the posts before it has confirmed them.
-            wait_for(lambda: {part.name: part.ok for part in client.ready().parts}["fetch"])
+            wait_for(lambda: parts_of(client)["fetch"], what="posts still wait")
         assert service.stop() == 0
