@@ -170,8 +170,10 @@ def test_apprise_sends_subject_and_text(receiver: HttpReceiver) -> None:
 
 
 def test_what_apprise_cannot_send_is_tried_again_and_its_log_is_silent(
-    receiver: HttpReceiver, capfd: pytest.CaptureFixture[str]
+    receiver: HttpReceiver, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The reason is from its log, which the set-up of logs in another test of this process may have disabled.
+    monkeypatch.setattr(logging.getLogger("apprise"), "disabled", False)
     receiver.answers = [Answer(500), Answer(302, {"Location": f"{receiver.url}/elsewhere"})]
     service = Service(f"json://127.0.0.1:{receiver.port}/very-secret-token")
     for _ in range(2):
