@@ -149,7 +149,10 @@ async def first_view(browser: Browser, url: str) -> FirstView:
         await session.send("Network.enable")
         await page.add_init_script(_FIRST_VIEW)
         await page.goto(url)
-        await page.wait_for_function("window.__firstView !== undefined", timeout=60_000)
+        # Playwright's wait_for_function evaluates text in the page, which its Content Security Policy forbids.
+        async with asyncio.timeout(60):
+            while not await page.evaluate("window.__firstView !== undefined"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         painted: float = await page.evaluate(
             "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
         )

@@ -18,6 +18,7 @@ from PIL import Image
 from playwright.async_api import Browser, Page
 
 from tests.browser.chromium import running_chromium
+from tests.browser.waiting import until_true
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "dashboard"
 
@@ -60,9 +61,10 @@ async def taken(page: Page, url: str) -> bytes:
     """Returns a picture of a view, as soon as all of its charts are drawn."""
     url, _, wanted = url.partition("#")
     await page.goto(url)
-    await page.wait_for_function(
+    await until_true(
+        page,
         """() => document.querySelector('main h1') && !document.querySelector('main .waiting, [aria-busy=true]')
-            && ![...document.querySelectorAll('.canvas')].some((one) => one.dataset.ready !== 'true')"""
+            && ![...document.querySelectorAll('.canvas')].some((one) => one.dataset.ready !== 'true')""",
     )
     if wanted:
         await page.locator(f".{wanted}").scroll_into_view_if_needed()

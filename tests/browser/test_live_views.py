@@ -17,6 +17,7 @@ from playwright.async_api import Download, Locator, Page, Route, expect
 from tests.browser.axe import assert_no_barriers
 from tests.browser.conftest import TIMEOUT_MS, OpenPage
 from tests.browser.live_system import LiveSystem
+from tests.browser.waiting import until_true
 from tests.integration.support import KEYWORDS, TEXTS, post
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -42,8 +43,8 @@ async def ids(page: Page) -> list[str]:
 
 async def waits(page: Page, least: int) -> None:
     """Wait until so many posts wait for the feed."""
-    await page.wait_for_function(
-        "least => Number(document.querySelector('.waiting-posts')?.dataset.waits) >= least", arg=least
+    await until_true(
+        page, "least => Number(document.querySelector('.waiting-posts')?.dataset.waits) >= least", arg=least
     )
 
 
@@ -115,7 +116,7 @@ async def test_the_feed_can_be_paused_and_waits_while_somebody_reads(stack_api: 
     await waits(now, 5)
     assert await ids(now) == shown
     await now.locator(".waiting-posts button").click()
-    await now.wait_for_function("id => document.querySelector('.post').dataset.postId !== id", arg=shown[0])
+    await until_true(now, "id => document.querySelector('.post').dataset.postId !== id", arg=shown[0])
     await expect(now.locator(".waiting-posts")).to_have_count(0)
 
     await now.locator(".posts").evaluate("list => { list.scrollTop = 120; }")
@@ -126,7 +127,7 @@ async def test_the_feed_can_be_paused_and_waits_while_somebody_reads(stack_api: 
     assert len(shown) <= MOST_ROWS
     assert await now.locator(".posts").evaluate("list => list.scrollTop") == 120
     await now.locator(".posts").evaluate("list => { list.scrollTop = 0; }")
-    await now.wait_for_function("id => document.querySelector('.post').dataset.postId !== id", arg=shown[0])
+    await until_true(now, "id => document.querySelector('.post').dataset.postId !== id", arg=shown[0])
 
 
 async def test_an_address_has_the_filters_of_the_feed(stack_api: LiveSystem, now: Page, open_page: OpenPage) -> None:

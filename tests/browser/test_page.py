@@ -9,6 +9,7 @@ from tests.browser.axe import assert_no_barriers, barriers
 from tests.browser.chromium import PageProblems
 from tests.browser.conftest import OpenPage, Screenshot
 from tests.browser.live_system import LiveSystem
+from tests.browser.waiting import until_true
 
 MOST_BYTES = 250_000
 """The most bytes of all files of the page, as they are sent."""
@@ -31,7 +32,7 @@ async def test_every_address_loads_without_errors(
         assert answer is not None
         assert answer.status == 200
         assert (await answer.all_headers())["content-security-policy"] == CONTENT_SECURITY_POLICY
-        await page.wait_for_function("document.body.innerText.trim().length > 0")
+        await until_true(page, "document.body.innerText.trim().length > 0")
         assert await page.title() != ""
         assert await page.evaluate("location.pathname") == path
         await screenshot(page, f"page{path.replace('/', '-')}")
@@ -40,7 +41,7 @@ async def test_every_address_loads_without_errors(
 async def test_the_page_has_no_barriers(stack_api: LiveSystem, open_page: OpenPage) -> None:
     for scheme in ("light", "dark"):
         page = await open_page(f"{stack_api.address}/", color_scheme=scheme)
-        await page.wait_for_function("document.body.innerText.trim().length > 0")
+        await until_true(page, "document.body.innerText.trim().length > 0")
         await assert_no_barriers(page)
 
 
