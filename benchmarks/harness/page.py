@@ -14,6 +14,8 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, Page
 
+from tests.browser.waiting import until_true
+
 FIRST_VIEW = ".chart canvas, .chart .nothing"
 """What the first view shows: a chart, or the sentence that stands in place of one without data."""
 
@@ -149,10 +151,7 @@ async def first_view(browser: Browser, url: str) -> FirstView:
         await session.send("Network.enable")
         await page.add_init_script(_FIRST_VIEW)
         await page.goto(url)
-        # Playwright's wait_for_function evaluates text in the page, which its Content Security Policy forbids.
-        async with asyncio.timeout(60):
-            while not await page.evaluate("window.__firstView !== undefined"):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until_true(page, "window.__firstView !== undefined")
         painted: float = await page.evaluate(
             "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
         )

@@ -15,8 +15,6 @@ from connectors.postgres import Connection, connect, postgres_errors
 from streams.alerts.engine.measure import Reading
 from streams.records import ALL_KEYWORDS, from_ms, to_ms
 
-HOUR_S = 3_600
-
 _ROWS_AT_ONCE = 2_000
 """Rows that the client holds at a time."""
 
